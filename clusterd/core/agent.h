@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLUSTERD_CORE_AGENT_H
+#define CLUSTERD_CORE_AGENT_H
+
+/*
+ * The local half: everything one node decides for itself and in time.  Pure as well: time is an
+ * argument, effects are values; the daemon and the simulator perform them.  It can change the
+ * replicated state only by multicasting a message and applying it when it comes back.
+ *
+ * It holds the repl and drives:
+ *  - the state exchange after a view with newcomers: everyone tells what it held where the view (or
+ *    a repeated ROUND) began; when a majority has spoken, the newest state wins, its lowest holder
+ *    multicasts a snapshot, and whoever differs loads it and replays what came since;
+ *  - admission: in step, tables installed, peers reachable -> READY -> term -> lease;
+ *  - moves: ACK, LEFT, ADOPTED once the kernel holds the table; DRAINED from conntrack counts;
+ *  - failures: LOST -> inherit at once in our own kernel, FAIL to the group;
+ *  - clearing of sticky expiries: CLEAR_REQ, CLEAR_ACK of every admitted node, then grant again;
+ *  - as coordinator (lowest admitted node in the view): PLAN after quiet time, GRACE_END;
+ *  - digest comparison and healing.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/lease.h"
+#include "core/msg.h"
+#include "core/repl.h"
+
+struct agent;
+
+struct agent_params {
+	struct repl_params repl;
+	uint8_t self;
+	uint64_t incarnation;
+	uint64_t config;		/* conf_digest() */
+	uint16_t weight;
+	struct link link[SERVICES_MAX];
+	/* may change by agent_reconf() */
+	bool failback_manual;
+	uint32_t failback_delay_ms, drain_timeout_ms, grace_ms;
+	uint32_t absent_ms;		/* out of the group for that long: no more grants for it */
+};
+
+/* ---- effects ---- */
+enum lease_cmd_type {
+	LCMD_SET_PEER,		/* node, term, incarnation */
+	LCMD_BLOCK,		/* mask */
+	LCMD_DEAD,		/* mask */
+	LCMD_ADMIT,		/* term */
+	LCMD_FENCE,
+	LCMD_DISCARD,		/* by, node, term, gen; answer: agent_discarded() */
+	LCMD_CLEARED,		/* node, term, gen */
+};
+struct lease_cmd {
+	enum lease_cmd_type type;
+	uint8_t node, by;
+	uint32_t term, gen;
+	uint64_t incarnation, mask;
+};
+
+#define EVENT_TEXT 160
+struct agent_ops {
+	/* Multicast.  May fail silently (group down): the agent repeats what matters. */
+	void (*send)(void *arg, const struct msg *m);
+	/* To the lease machine, in this order. */
+	void (*lease)(void *arg, const struct lease_cmd *cmd);
+	/* An event for 'clusterctl events' and the log.  'priority' as syslog. */
+	void (*event)(void *arg, int priority, const char *name, const char *text);
+	/* A clean stop is complete: nothing is owned or drained here any more; BYE was sent. */
+	void (*stopped)(void *arg);
+};
+
+/* 'ops' and 'arg' are borrowed until agent_free().  0, -EINVAL, -ENOMEM. */
+int agent_new(struct agent **out, const struct agent_params *p, const struct agent_ops *ops,
+	      void *arg);
+void agent_free(struct agent *a);
+void agent_reconf(struct agent *a, const struct agent_params *p);
+
+/* ---- inputs; 'now' in ms, monotonic ---- */
+void agent_group_up(struct agent *a, int64_t now);
+void agent_group_down(struct agent *a, int64_t now);
+void agent_view(struct agent *a, uint64_t members, uint64_t crashed, int64_t now);
+/* 'm->from' was checked against the transport.  Members of our view only. */
+void agent_message(struct agent *a, const struct msg *m, int64_t now);
+void agent_lease_event(struct agent *a, const struct lease_event *e, int64_t now);
+void agent_discarded(struct agent *a, const struct lease_cmd *cmd, bool ok, int64_t now);
+/* From lease_reachable(), whenever it changed. */
+void agent_reachable(struct agent *a, bool yes, int64_t now);
+/* Links (MAC, addresses) found on the service interfaces: before the first tick, or when changed. */
+void agent_set_link(struct agent *a, unsigned int service, const struct link *link);
+/* Timers.  Call at agent_deadline() or later; and after every batch of the inputs above. */
+void agent_tick(struct agent *a, int64_t now);
+int64_t agent_deadline(const struct agent *a);
+
+/* ---- the kernel's table ---- */
+/* Differs from the last installed version: compile_service() with agent_lost() and install. */
+uint64_t agent_version(const struct agent *a);
+bool agent_wants_install(const struct agent *a);
+uint64_t agent_lost(const struct agent *a);
+const struct repl *agent_repl(const struct agent *a);
+/* The kernel now holds what compiled at 'version'. */
+void agent_installed(struct agent *a, uint64_t version, int64_t now);
+
+/* ---- draining ---- */
+/*
+ * True if flows should be counted now; fills 'wanted' (bit per bucket) of that service with the
+ * buckets that this node is draining.  Answer with agent_counted(): 'empty' bitmap of those without
+ * any live flow.
+ */
+bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, int64_t now);
+void agent_counted(struct agent *a, unsigned int service, const uint8_t *empty, int64_t now);
+
+/* ---- operator ---- */
+/* 0, or -EAGAIN (not in step with the group: nothing done; '*why' says so), -EINVAL. */
+int agent_order(struct agent *a, enum order_type type, unsigned int node, uint16_t value,
+		const char **why, int64_t now);
+/* Clean stop: hands over, drains, BYE, then ops->stopped(). */
+void agent_stop(struct agent *a, int64_t now);
+
+/* ---- for status ---- */
+struct agent_status {
+	bool group_up, synced, quorate, leased, fenced;	/* fenced = !leased */
+	uint64_t members;		/* of the view */
+	unsigned int coordinator;
+	const char *why_silent;		/* static text: why this node serves nothing; NULL: it serves */
+	uint64_t digest_mismatches, snapshots_loaded, messages_bad;
+};
+void agent_get_status(const struct agent *a, struct agent_status *s);
+/* "online", "joining", "draining", "drained", "offline", "failed" */
+const char *agent_node_state(const struct agent *a, unsigned int id);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLUSTERD_CORE_MSG_H
+#define CLUSTERD_CORE_MSG_H
+
+/*
+ * The messages of the group, as values.  wire/msg.h turns them into bytes and back.
+ * Numbers go on the wire: append only.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/types.h"
+#include "util/addr.h"
+
+#define MSG_VERSION 1
+#define MSG_SIZE_MAX 60000		/* bytes of one encoded message */
+#define SNAP_CHUNK   32768		/* bytes of snapshot in one MSG_SNAP */
+
+/* X(NAME, text, replicated: changes the replicated state) */
+#define MSG_TYPES(X) \
+	X(ROUND,     "round",     false) /* start state exchange number u.round again */ \
+	X(STATE,     "state",     false) /* what the sender held where the exchange began */ \
+	X(SNAP,      "snap",      false) /* a piece of the winner's state */ \
+	X(READY,     "ready",     true)  /* sender is silent, in step, and wants to be admitted */ \
+	X(FAIL,      "fail-down", true)  /* u.fail.node has no lease in that term any more */ \
+	X(BYE,       "bye",       true)  /* sender has stopped and is silent */ \
+	X(PLAN,      "plan",      true)  /* even the shares out now */ \
+	X(ACK,       "ack",       true)  /* sender's kernel knows the plan */ \
+	X(LEFT,      "left",      true)  /* sender's kernel hands new flows of its moving buckets on */ \
+	X(ADOPTED,   "adopted",   true)  /* sender's kernel takes new flows of its new buckets */ \
+	X(DRAINED,   "drained",   true)  /* sender holds no flow of these buckets any more */ \
+	X(GRACE_END, "grace-end", true)  /* a crashed node has not come back in time */ \
+	X(ORDER,     "order",     true)  /* an operator's order */ \
+	X(CLEAR_REQ, "clear-req", false) /* sender wants to grant to u.clear.node again */ \
+	X(CLEAR_ACK, "clear-ack", false) /* sender has inherited nothing from it */ \
+	X(DIGEST,    "digest",    false) /* for comparison */
+
+enum msg_type {
+	MSG_NONE,
+#define X(name, text, repl) MSG_##name,
+	MSG_TYPES(X)
+#undef X
+	MSG_TYPES_N
+};
+
+enum fail_kind {
+	FAIL_LEASE,	/* a majority's grants have expired */
+	FAIL_CRASH,	/* its process died, its machine lives: hold back resets for a while */
+	FAIL_SELF,	/* it says so itself: it is silent */
+};
+
+enum order_type {
+	ORDER_DRAIN, ORDER_UNDRAIN,	/* node */
+	ORDER_WEIGHT,			/* node, value 0..1000, or ORDER_AUTO: as configured */
+	ORDER_CONF_WEIGHT,		/* sender's configured weight is now 'value' */
+	ORDER_FAILBACK,			/* let returned nodes take their share */
+	ORDER_LEAVE,			/* sender is going to stop */
+	ORDER_TAKEOVER,			/* the operator vouches that 'node' is dead */
+	ORDER_TYPES_N
+};
+#define ORDER_AUTO 0xffff
+
+/* How peers reach a node on one service's interface. */
+struct link { uint8_t mac[6]; struct addr addr4, addr6; };
+
+struct msg {
+	enum msg_type type;
+	uint8_t from;			/* node id, checked against the transport's */
+	uint64_t incarnation;		/* of the sender */
+	union {
+		uint32_t round;
+		struct {
+			uint32_t round;
+			uint64_t epoch, digest, lineage;
+		} state;
+		struct {
+			uint32_t round;
+			uint32_t index;		/* messages of this view that the state contains */
+			uint32_t offset, total;	/* bytes */
+			uint32_t size;
+			const uint8_t *data;	/* borrowed */
+		} snap;
+		struct {
+			uint64_t config;	/* conf_digest() */
+			uint16_t weight;
+			bool hold_back;		/* failback = manual */
+			uint8_t n_links;	/* = services */
+			struct link link[SERVICES_MAX];
+		} ready;
+		struct { uint8_t node, kind; uint32_t term; } fail;
+		struct { uint64_t plan; } plan;	/* ACK, LEFT, ADOPTED: the plan's epoch; PLAN: unused */
+		struct {
+			uint8_t service;
+			uint64_t epoch;		/* state in which the flows were counted */
+			bool forced;		/* drain_timeout, not empty */
+			uint32_t size;		/* bytes of 'bitmap' = buckets / 8 */
+			const uint8_t *bitmap;	/* borrowed */
+		} drained;
+		struct { uint8_t node; } grace;
+		struct { uint8_t type, node; uint16_t value; } order;
+		struct { uint8_t by, node; uint32_t term, gen; } clear;
+		struct { uint64_t epoch, digest; } digest;
+	} u;
+};
+
+const char *msg_type_str(enum msg_type t);
+bool msg_is_replicated(enum msg_type t);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLUSTERD_IO_RULES_H
+#define CLUSTERD_IO_RULES_H
+
+/*
+ * The nftables adapter: makes the kernel's tables look like what we want, and says whether it
+ * worked.  The caller always hands over the complete wanted state; the adapter works out the
+ * difference from what it last installed.
+ *
+ *   rules_plan.c  pure    wanted state -> objects (tables, chains, rules, sets, elements); diff
+ *   rules_enc.c   pure    operations -> bytes of one netlink batch (libnftnl)
+ *   rules.c       effect  socket, acknowledgements, generation id, notifications, repair
+ *
+ * Tables (all names begin with "clusterd"):
+ *   netdev clusterd        live, owned by rules' socket: acceptance by service and bucket
+ *   inet   clusterd        live, owned: "established here" check after conntrack
+ *   arp    clusterd        live, owned: ARP for the VIP carries the shared MAC
+ *   inet   clusterd_nd     (may be part of inet clusterd) neighbour discovery likewise
+ *   inet   clusterd_guard, arp clusterd_guard   persistent, not owned: drops VIP traffic that the
+ *          live tables have not marked, keeps this node silent in ARP/ND for the VIP
+ *   netdev clusterd_lease  owned by the lease's own socket (struct lease_table below)
+ *
+ * Marks on a packet (skb->mark; the outside cannot set them):
+ *   RULES_MARK_ACCEPT  live ingress: accept
+ *   RULES_MARK_CHECK   live ingress: accept if conntrack knows it as established
+ *   | RULES_MARK_LEASED  added by the lease chain, which comes after the live one at ingress and
+ *                      drops ACCEPT/CHECK packets while there is no valid lease
+ * The guard lets in only packets for a VIP that carry LEASED, or come over lo.
+ *
+ * Every function returns 0 or -errno; rules_strerror() then names the object that was refused.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "core/types.h"
+#include "util/addr.h"
+
+#define RULES_MARK_ACCEPT 0xc1d00001u
+#define RULES_MARK_CHECK  0xc1d00002u
+#define RULES_MARK_LEASED 0x00000010u
+
+struct rules;
+
+/* Where a peer can be reached on the L2 of one interface.  Zero MAC: not known, nothing is handed. */
+struct rules_peer {
+	uint8_t id;
+	uint8_t mac[6];
+	struct addr addr4, addr6;	/* next hop for IPv4 and IPv6 packets; family 0: none */
+};
+
+struct rules_service {
+	const struct conf_service *conf;	/* VIPs, ports, hash; borrowed */
+	char interface[IFNAME_SIZE];		/* resolved */
+	uint32_t seed;
+	uint32_t buckets;
+	const struct bucket_action *action;	/* 'buckets' of them; borrowed for the call only */
+	unsigned int n_peers;
+	const struct rules_peer *peer;		/* borrowed for the call only */
+};
+
+struct rules_want {
+	unsigned int n_services;
+	const struct rules_service *service;
+};
+
+struct rules_params {
+	/*
+	 * No transaction may hold the kernel's commit lock for longer than the lease can wait: larger
+	 * changes are split; each part is consistent by itself because buckets are independent.
+	 */
+	unsigned int max_elements;	/* per transaction; 0: 2048 */
+};
+
+/*
+ * Opens the socket in the current network namespace (close-on-exec).  Must be called before
+ * connecting to corosync: at the death of the process the kernel closes fds in ascending order, and
+ * the tables must be gone before the group can see us leave.
+ */
+int rules_open(struct rules **out, const struct rules_params *params);
+
+/* Closes the socket; owned tables vanish with it, the guard stays.  NULL is fine. */
+void rules_close(struct rules *r);
+
+/* Installs the guard for these services (their VIPs), replacing any older guard. */
+int rules_guard_install(struct rules *r, const struct rules_want *want);
+
+/* Removes every table whose name begins with "clusterd" that we may remove, guard included. */
+int rules_remove_all(struct rules *r);
+
+/*
+ * Makes the live tables match 'want'.  A call whose difference is empty costs no transaction.
+ *   -EAGAIN   somebody else edited nftables at the same moment (ERESTART) or no answer in time: call
+ *             again; what was committed so far stays and is consistent.
+ *   others    the kernel's errno for the first object that it refused
+ */
+int rules_commit(struct rules *r, const struct rules_want *want);
+
+/* Readable when somebody changed nftables. */
+int rules_fd(const struct rules *r);
+
+/*
+ * Reads notifications.  Returns 0 if nothing of ours was touched by others, 1 if something was (or
+ * notifications were lost): then rules_repair() is due.
+ */
+int rules_dispatch(struct rules *r);
+
+/* Looks what is really there and puts back what is missing or altered. */
+int rules_repair(struct rules *r, const struct rules_want *want);
+
+const char *rules_strerror(const struct rules *r);
+
+/* Packet counters per service index: accepted, foreign drops, handed on, unknown drops. */
+struct rules_counters { uint64_t accepted, foreign, handed, unknown; };
+int rules_counters(struct rules *r, unsigned int service, struct rules_counters *out);
+
+/*
+ * Tries the whole rule set in a throw-away network namespace (forks and unshares): can this kernel
+ * do it?  0, or -errno with 'why' naming the object and the kernel module that is probably missing.
+ */
+int rules_probe(char *why, size_t size);
+
+/* ---- the lease: a table and a socket of their own, for the heartbeat thread only ---- */
+
+struct lease_table;
+
+/* Creates 'netdev clusterd_lease' on 'interfaces' with no lease in it.  Own netlink socket. */
+int lease_table_open(struct lease_table **out, char (*interfaces)[IFNAME_SIZE], unsigned int n);
+/* Closes the socket; the table vanishes.  NULL is fine. */
+void lease_table_close(struct lease_table *t);
+/* First grant: adds the element with 'ms' to live.  */
+int lease_table_start(struct lease_table *t, uint32_t ms);
+/*
+ * Renews: delete + add in one transaction.  -ENOENT: it has expired in the meantime; it is NOT
+ * added again: a lapsed lease is final.  Never blocks longer than 20 ms for the answer (-ETIMEDOUT:
+ * treat as lapsed).
+ */
+int lease_table_renew(struct lease_table *t, uint32_t ms);
+/* Ends it now.  0 also if there was none. */
+int lease_table_end(struct lease_table *t);
+
+#endif
