@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLUSTERD_WIRE_MSG_H
+#define CLUSTERD_WIRE_MSG_H
+
+/*
+ * Messages of the group (core/msg.h) <-> bytes.  All integers in network order, no padding:
+ *
+ *   offset size
+ *    0     4    magic "CDGM"
+ *    4     1    protocol version, MSG_VERSION
+ *    5     1    type
+ *    6     1    from
+ *    7     1    reserved: 0
+ *    8     4    hash of the cluster's name: jhash, seed = magic
+ *   12     8    incarnation of the sender
+ *   20     *    body, by type:
+ *
+ *     ROUND       round 4
+ *     STATE       round 4, epoch 8, digest 8, lineage 8
+ *     SNAP        round 4, index 4, offset 4, total 4, size 4, data
+ *     READY       config 8, weight 2, hold_back 1, n_links 1, then per link:
+ *                 MAC 6, IPv4: kind 1 (0 none, 4) and 4 bytes if any, IPv6: kind 1 (0, 6) and 16
+ *     FAIL        node 1, kind 1, term 4
+ *     BYE, PLAN   nothing
+ *     ACK, LEFT, ADOPTED   plan 8
+ *     DRAINED     service 1, forced 1, epoch 8, size 4, bitmap
+ *     GRACE_END   node 1
+ *     ORDER       type 1, node 1, value 2
+ *     CLEAR_REQ, CLEAR_ACK   by 1, node 1, term 4, gen 4
+ *     DIGEST      epoch 8, digest 8
+ *
+ * Magic and version keep their place in every version to come; everything else may move.
+ * The hash only tells a wrong configuration; who may send at all is for corosync's key to say.
+ */
+
+#include <stddef.h>
+
+#include "core/msg.h"
+
+#define SNAP_TOTAL_MAX (UINT32_C(16) << 20)	/* bytes of a whole snapshot */
+
+/*
+ * Writes 'm' into 'buf' and returns the bytes used; MSG_SIZE_MAX always suffice.  0: does not fit,
+ * or 'm' has values that msg_decode() would refuse.
+ */
+size_t msg_encode(const struct msg *m, const char *cluster, void *buf, size_t size);
+
+/*
+ * 0: '*m' is what a node of 'cluster' sent; u.snap.data and u.drained.bitmap point into 'buf'.
+ * Whether 'from' is who the transport says is for the caller to check.  Else '*m' is untouched:
+ * -EBADMSG garbled, truncated, too long, or values out of range;
+ * -EPROTO  another protocol version;
+ * -EXDEV   another cluster's.
+ */
+int msg_decode(struct msg *m, const char *cluster, const void *buf, size_t size);
+
+#endif
