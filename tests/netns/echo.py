@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""UDP echo on port 5353: answers "NODE DATA" from the very address that was asked."""
+
+import selectors
+import socket
+import struct
+import sys
+
+IP_PKTINFO, IPV6_RECVPKTINFO, IPV6_PKTINFO = 8, 49, 50
+
+
+def answer4(sock, name):
+    data, anc, _flags, peer = sock.recvmsg(2048, 256)
+    for level, kind, raw in anc:
+        if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+            asked = raw[4:8]    # struct in_pktinfo: index, local address, destination
+            reply = struct.pack("@I4s4s", 0, asked, b"\0" * 4)
+            sock.sendmsg([name + b" " + data], [(level, kind, reply)], 0, peer)
+
+
+def answer6(sock, name):
+    data, anc, _flags, peer = sock.recvmsg(2048, 256)
+    for level, kind, raw in anc:
+        if level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO:
+            reply = struct.pack("@16sI", raw[:16], 0)
+            sock.sendmsg([name + b" " + data], [(level, kind, reply)], 0, peer)
+
+
+def main():
+    name = socket.gethostname().encode()
+    sel = selectors.DefaultSelector()
+    v4 = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    v4.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    v4.bind(("0.0.0.0", int(sys.argv[1])))
+    v6 = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    v6.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+    v6.bind(("::", int(sys.argv[1])))
+    sel.register(v4, selectors.EVENT_READ, answer4)
+    sel.register(v6, selectors.EVENT_READ, answer6)
+    while True:
+        for key, _ in sel.select():
+            try:
+                key.data(key.fileobj, name)
+            except OSError:
+                pass    # the address went away while we answered
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,592 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A cluster of network namespaces on one switch.
+
+    import sandbox, lab
+    sandbox.enter()
+    with lab.Lab(3, {"cluster": {"lease": "150ms"}}) as c:
+        c.start()
+        c[1].power_off()
+
+        n1 (eth0 10.77.0.1, fd77::1)  n2  n3 ...            client (eth0 10.77.0.100, fd77::100)
+          \\ p1                        | p2                  / pclient
+           +---------------------- br0, the sandbox's own network: the switch
+
+Each node has its own net, mount, pid, uts and ipc namespace: its own /run, /dev/shm, /etc/corosync,
+/var/lib/corosync, /var/log and /etc/clusterd.ini.  Its process 1 is the power switch.
+"""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+
+import measure
+import sandbox
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+BUILD = os.path.join(TOP, os.environ.get("BUILD", "build"))
+CLUSTERD, CLUSTERCTL = os.path.join(BUILD, "clusterd"), os.path.join(BUILD, "clusterctl")
+VIP4, VIP6 = "10.77.0.250", "fd77::250"
+CLIENT4, CLIENT6 = "10.77.0.100", "fd77::100"
+PYTHON = "/usr/bin/python3"
+INI = "/etc/clusterd.ini"
+
+NGINX_CONF = """\
+user root;
+worker_processes 1;
+daemon off;
+pid /run/nginx.pid;
+error_log /run/nginx.error.log;
+events { worker_connections 4096; }
+http {
+    access_log off;
+    client_body_temp_path /run/nginx.t1; proxy_temp_path /run/nginx.t2;
+    fastcgi_temp_path /run/nginx.t3; uwsgi_temp_path /run/nginx.t4; scgi_temp_path /run/nginx.t5;
+    keepalive_timeout 1h;
+    keepalive_requests 1000000;
+    server {
+        listen 0.0.0.0:80 backlog=4096;
+        listen [::]:80 ipv6only=on backlog=4096;
+        location / { return 200 "$hostname\\n"; }
+        location = /big { root /run/www; }
+        location = /slow { root /run/www; limit_rate 100k; }
+    }
+}
+"""
+
+COROSYNC_EXTRA = """
+system {
+    move_to_root_cgroup: no
+}
+"""
+
+
+class LabError(Exception):
+    pass
+
+
+def wait(cond, timeout=10, what=None, every=0.05):
+    """Calls cond() until it is true; returns its value.  LabError after 'timeout' seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        value = cond()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise LabError(f"waited {timeout} s in vain for {what or cond.__name__}")
+        time.sleep(every)
+
+
+def sh(*args, text_in=None, check=True):
+    r = subprocess.run(args, input=text_in, capture_output=True, text=True)
+    if check and r.returncode:
+        raise LabError(f"{' '.join(args)}: exit {r.returncode}: {r.stderr.strip()}")
+    return r
+
+
+def only_child(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as f:
+            kids = f.read().split()
+    except OSError:
+        return None
+    return int(kids[0]) if kids else None
+
+
+class Proc:
+    """A program inside a node.  'pid' is its own, as the sandbox sees it."""
+
+    def __init__(self, host, args, log=None, stdin=None, stdout=None):
+        self.args, self.host, self.log = args, host, log
+        out = open(log, "ab") if log else (stdout or subprocess.DEVNULL)
+        self.popen = subprocess.Popen(host.enter_args() + args, stdin=stdin or subprocess.DEVNULL,
+                                      stdout=out, stderr=subprocess.STDOUT if log else None,
+                                      start_new_session=True)
+        if log:
+            out.close()
+        self.pid = None
+        while self.pid is None and self.popen.poll() is None:
+            self.pid = only_child(self.popen.pid)
+            if self.pid is None:
+                time.sleep(0.001)
+
+    def alive(self):
+        return self.popen.poll() is None
+
+    def kill(self, sig=signal.SIGKILL):
+        if self.alive() and self.pid:
+            try:
+                os.kill(self.pid, sig)
+            except ProcessLookupError:
+                pass
+
+    def wait(self, timeout=10):
+        """Its exit code (negative: the signal), or LabError."""
+        try:
+            rc = self.popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"{self.host.name}: {self.args[0]} does not end") from None
+        return rc if rc < 128 else 128 - rc
+
+
+class Host:
+    """A machine on the switch: a node or the client."""
+
+    def __init__(self, lab, name, number):
+        self.lab, self.name, self.number = lab, name, number
+        self.port = "p" + (str(number) if number != 100 else "client")
+        self.mac = f"02:00:00:00:00:{number:02x}"
+        self.addr4, self.addr6 = f"10.77.0.{number}", f"fd77::{number}"
+        self.pid, self.holder, self.procs = None, None, []
+
+    def enter_args(self):
+        if not self.pid:
+            raise LabError(f"{self.name} is switched off")
+        return ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "--"]
+
+    def path(self, path):
+        """Where this machine's 'path' is for us."""
+        return f"/proc/{self.pid}/root{path}"
+
+    def logfile(self, what):
+        return f"{self.lab.dir}/{self.name}.{what}.log"
+
+    def popen(self, args, log=None, **kw):
+        proc = Proc(self, args, self.logfile(log) if log else None, **kw)
+        self.procs.append(proc)
+        return proc
+
+    def run(self, cmd, check=True, timeout=20, text_in=None):
+        """Runs a list, or a string with the shell; returns CompletedProcess with text."""
+        args = self.enter_args() + (["sh", "-c", cmd] if isinstance(cmd, str) else cmd)
+        p = subprocess.Popen(args, stdin=subprocess.PIPE if text_in else subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             start_new_session=True)
+        try:
+            out, err = p.communicate(text_in, timeout)
+        except subprocess.TimeoutExpired:
+            for pid in filter(None, (only_child(p.pid), p.pid)):
+                os.kill(pid, signal.SIGKILL)
+            p.communicate()
+            raise LabError(f"{self.name}: {cmd}: no end after {timeout} s") from None
+        if check and p.returncode:
+            raise LabError(f"{self.name}: {cmd}: exit {p.returncode}: {(err or out).strip()}")
+        return subprocess.CompletedProcess(cmd, p.returncode, out, err)
+
+    def switch_on(self):
+        """The bare machine with its interface."""
+        self.holder = subprocess.Popen([PYTHON, os.path.join(HERE, "sandbox.py"), self.name],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                                       start_new_session=True)
+        pid = self.holder.stdout.readline().strip()
+        if self.holder.stdout.readline().strip() != "ready":
+            raise LabError(f"{self.name} does not come up")
+        self.pid = int(pid)
+        sh("ip", "-batch", "-", text_in=f"""
+link add {self.port} type veth peer name eth0 address {self.mac} netns {self.pid}
+link set {self.port} master br0 up
+""")
+        self.run(["ip", "-batch", "-"], text_in=f"""
+link set lo up
+addr add {self.addr4}/24 dev eth0
+addr add {self.addr6}/64 dev eth0 nodad
+link set eth0 up
+""")
+
+    def switch_off(self):
+        """As if the plug were pulled: not one frame leaves any more; then everything dies."""
+        if not self.pid:
+            return
+        sh("ip", "link", "set", self.port, "down")
+        os.kill(self.pid, signal.SIGKILL)
+        self.holder.wait()
+        self.holder.stdout.close()
+        for p in self.procs:
+            p.popen.wait()
+        self.procs = []
+        sh("ip", "link", "del", self.port, check=False)
+        self.pid = None
+
+
+class Node(Host):
+    def __init__(self, lab, number):
+        super().__init__(lab, f"n{number}", number)
+        self.nginx = self.echo = self.corosync = self.clusterd = None
+        self.ini = None    # this node's own configuration text, when it differs from the lab's
+
+    # -- power
+
+    def power_off(self):
+        """Returns the moment (monotonic) after which nothing left the node."""
+        self.switch_off()
+        self.nginx = self.echo = self.corosync = self.clusterd = None
+
+    def power_on(self, services=True):
+        self.switch_on()
+        self.write_ini()
+        if services:
+            self.boot()
+
+    def boot(self):
+        """Everything that systemd would start."""
+        self.start_web()
+        self.start_corosync()
+        if self.lab.with_clusterd:
+            self.start_clusterd()
+
+    # -- services
+
+    def write_ini(self, text=None):
+        if text is not None:
+            self.ini = text
+        with open(self.path("/run/clusterd.ini"), "w") as f:
+            f.write(self.ini if self.ini is not None else self.lab.ini)
+
+    def start_web(self):
+        os.makedirs(self.path("/run/www"), exist_ok=True)
+        for name, size in (("big", 20 << 20), ("slow", 1 << 20)):
+            with open(self.path("/run/www/" + name), "wb") as f:
+                f.truncate(size)
+        with open(self.path("/run/nginx.conf"), "w") as f:
+            f.write(NGINX_CONF)
+        self.nginx = self.popen(["nginx", "-e", "/run/nginx.error.log", "-c", "/run/nginx.conf"],
+                                "nginx")
+        self.echo = self.popen([PYTHON, os.path.join(HERE, "echo.py"), "5353"], "echo")
+        wait(lambda: self.run("ss -Hltn sport = :80 | wc -l").stdout.strip() == "2", 5,
+             f"{self.name}'s nginx")
+
+    def start_corosync(self):
+        with open(self.path("/etc/corosync/corosync.conf"), "w") as f:
+            f.write(self.lab.corosync_conf())
+        key = self.path("/etc/corosync/authkey")
+        if not os.path.exists(key):
+            with open(os.open(key, os.O_WRONLY | os.O_CREAT, 0o400), "wb") as f:
+                f.write(self.lab.key)
+        self.corosync = self.popen(["corosync", "-f"], "corosync")
+
+    def kill_corosync(self, sig=signal.SIGKILL):
+        self.corosync.kill(sig)
+        self.corosync.wait()
+
+    def corosync_members(self):
+        """How many nodes corosync counts; 0 while it is not there or not quorate."""
+        r = self.run(["corosync-quorumtool", "-s"], check=False)
+        text = r.stdout
+        if "Quorate:          Yes" not in text:
+            return 0
+        return int(text.split("Nodes:")[1].split()[0])
+
+    def start_clusterd(self, wait_ready=False):
+        if not os.path.exists(CLUSTERD):
+            raise LabError(f"{CLUSTERD} is not built")
+        self.clusterd = self.popen([CLUSTERD, "-c", INI], "clusterd")
+        if wait_ready:
+            wait(self.status, 10, f"{self.name}'s clusterd to answer")
+
+    def kill_clusterd(self, sig=signal.SIGKILL):
+        self.clusterd.kill(sig)
+        if sig == signal.SIGKILL:
+            self.clusterd.wait()
+
+    def stop_clusterd(self, timeout=20):
+        """A clean stop, as systemd does it; returns the exit code."""
+        self.clusterd.kill(signal.SIGTERM)
+        return self.clusterd.wait(timeout)
+
+    def ctl(self, command, check=True, timeout=20):
+        args = command.split() if isinstance(command, str) else command
+        return self.run([CLUSTERCTL] + args, check=check, timeout=timeout)
+
+    def json(self, command):
+        return json.loads(self.ctl(command + " --json").stdout)
+
+    def status(self):
+        """'clusterctl status' as a dict, or None when there is no answer."""
+        if not self.pid:
+            return None
+        try:
+            r = self.ctl("status --json", check=False, timeout=5)
+            return json.loads(r.stdout) if r.returncode == 0 else None
+        except (LabError, ValueError):
+            return None
+
+    def vip_by_hand(self):
+        """Without clusterd: this node alone has the VIP."""
+        self.run(f"ip addr add {VIP4}/32 dev eth0; ip addr add {VIP6}/128 dev eth0 nodad")
+
+    def footprint(self):
+        """All that clusterd might leave behind, as one text."""
+        return self.run("""
+            echo "== rules"; nft list ruleset
+            echo "== addr"; ip -o addr show | sed 's/valid_lft.*//'
+            echo "== maddr"; ip maddr show
+            echo "== link"; ip -d -o link show
+            echo "== route"; ip route show table all; ip -6 route show table all | sed 's/expires.*//'
+            echo "== rule"; ip rule; ip -6 rule
+            echo "== sysctl"; find /proc/sys/net -type f ! -name '*_count' ! -name 'random_*' \
+                ! -name gc_* ! -name stable_secret ! -name flush | sort | xargs grep -H '' 2>/dev/null
+            """).stdout
+
+
+class Load:
+    """A running load.py in the client; see there for the records."""
+
+    def __init__(self, lab, what, **options):
+        args = [PYTHON, os.path.join(HERE, "load.py"), what]
+        for key, value in options.items():
+            if value is True:
+                args.append("--" + key)
+            elif value is not None:
+                args += ["--" + key, str(value)]
+        lab.serial += 1
+        self.file = f"{lab.dir}/load.{lab.serial}.{what}"
+        with open(self.file, "wb") as out:
+            self.proc = lab.client.popen(args, stdout=out)
+        self.stopped = False
+
+    def records(self, kind=None):
+        recs = []
+        with open(self.file) as f:
+            for line in f:
+                if line.endswith("\n"):
+                    recs.append(json.loads(line))
+        return [r for r in recs if r[0] == kind] if kind else recs
+
+    def wait(self, timeout=60):
+        rc = self.proc.wait(timeout)
+        self.stopped = True
+        if rc:
+            raise LabError(f"load.py ended with {rc}")
+        return self
+
+    def stop(self):
+        if not self.stopped:
+            self.proc.kill(signal.SIGTERM)
+            self.wait()
+        return self
+
+
+class Lab:
+    """
+    n nodes, switched on, nothing started.  'conf' overrides or adds to the default configuration:
+    {section: {key: value}}; a value of None removes the key.
+    """
+
+    def __init__(self, n, conf=None, with_clusterd=None, key=None):
+        self.dir = f"{sandbox.ROOT}/{secrets.token_hex(3)}"
+        os.makedirs(self.dir)
+        self.n, self.serial, self.cuts, self._corosync = n, 0, set(), None
+        self.with_clusterd = os.path.exists(CLUSTERD) if with_clusterd is None else with_clusterd
+        self.key = key or secrets.token_bytes(256)
+        self.nodes = [Node(self, i + 1) for i in range(n)]
+        self.conf = self.default_conf()
+        for section, keys in (conf or {}).items():
+            self.conf.setdefault(section, {}).update(keys)
+        self.ini = self.render(self.conf)
+        self.client = Host(self, "client", 100)
+        self.client.addr6 = CLIENT6
+        sh("ip", "-batch", "-", text_in="""
+link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0
+link set br0 up
+""")
+        try:
+            self.client.switch_on()
+            for node in self.nodes:
+                node.power_on(services=False)
+        except BaseException:
+            self.close()
+            raise
+
+    def __getitem__(self, number):
+        """c[1] is n1."""
+        return self.nodes[number - 1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc):
+        self.close()
+
+    def close(self):
+        for host in [self.client] + self.nodes:
+            try:
+                host.switch_off()
+            except (LabError, OSError) as err:
+                print(f"# {host.name}: {err}", file=sys.stderr)
+        sh("ip", "link", "del", "br0", check=False)
+        self.cuts.clear()
+        sh("nft", "delete", "table", "bridge", "cut", check=False)
+
+    # -- configuration
+
+    def default_conf(self):
+        return {
+            "cluster": {"name": "web",
+                        "nodes": ", ".join(f"{n.name}={n.addr4}" for n in self.nodes),
+                        "buckets": "1024", "failback_delay": "1s", "drain_timeout": "60s"},
+            "service web": {"vip": f"{VIP4}, {VIP6}", "port": "tcp/80, udp/5353"},
+        }
+
+    @staticmethod
+    def render(conf):
+        out = []
+        for section, keys in conf.items():
+            out.append(f"[{section}]")
+            out += [f"{k} = {v}" for k, v in keys.items() if v is not None]
+        return "\n".join(out) + "\n"
+
+    def corosync_conf(self):
+        if self._corosync is None:
+            if os.path.exists(CLUSTERCTL) and self.with_clusterd:
+                path = self.dir + "/clusterd.ini"
+                with open(path, "w") as f:
+                    f.write(self.ini)
+                text = sh(CLUSTERCTL, "-c", path, "corosync-conf").stdout
+            else:
+                text = self._plain_corosync_conf()
+            self._corosync = text + COROSYNC_EXTRA
+        return self._corosync
+
+    def _plain_corosync_conf(self):
+        members = "".join(
+            f"    node {{\n        nodeid: {n.number}\n        name: {n.name}\n"
+            f"        ring0_addr: {n.addr4}\n    }}\n" for n in self.nodes)
+        two = "    two_node: 1\n    wait_for_all: 0\n" if self.n == 2 else ""
+        return ("totem {\n    version: 2\n    cluster_name: web\n    transport: knet\n"
+                "    token: 1000\n    token_coefficient: 0\n    crypto_cipher: aes256\n"
+                "    crypto_hash: sha256\n}\nnodelist {\n" + members + "}\nquorum {\n"
+                "    provider: corosync_votequorum\n" + two + "}\nlogging {\n    to_stderr: yes\n}\n")
+
+    # -- running it
+
+    def start(self, settle=True, timeout=40):
+        """Starts everything on every node; waits until the cluster serves."""
+        for node in self.nodes:
+            node.boot()
+        if settle:
+            self.settle(timeout)
+        return self
+
+    def up(self):
+        return [n for n in self.nodes if n.pid]
+
+    def settle(self, timeout=30):
+        if self.with_clusterd:
+            wait(self.settled, timeout, "the cluster to settle: " + "see status", every=0.1)
+        else:
+            up = self.up()
+            wait(lambda: all(n.corosync_members() == len(up) for n in up), timeout, "corosync", 0.2)
+
+    def settled(self, down=()):
+        """Every node that is switched on is online, nothing moves, all agree; 'down': nodes not to ask."""
+        asked = [n for n in self.up() if n not in down]
+        views = [n.status() for n in asked]
+        if not views or any(v is None for v in views):
+            return None
+        names = {n.name for n in asked}
+        for v in views:
+            if v["cluster"]["fenced"] or not v["cluster"]["quorate"]:
+                return None
+            if {n["name"] for n in v["nodes"] if n["state"] == "online"} != names:
+                return None
+            for s in v["services"]:
+                if s["moving"] or not names <= {k for k, b in s["buckets"].items() if b}:
+                    return None
+                if sum(s["buckets"].values()) != v["cluster"]["buckets"]:
+                    return None
+        if len({(v["cluster"]["epoch"], v["cluster"]["digest"]) for v in views}) != 1:
+            return None
+        return views
+
+    def state_of(self, name, seen_by):
+        """The state of node 'name' in the eyes of node number 'seen_by'."""
+        status = self[seen_by].status()
+        if status is None:
+            return None
+        return next(n["state"] for n in status["nodes"] if n["name"] == name)
+
+    def load(self, what, **options):
+        return Load(self, what, **options)
+
+    def capture(self, host=None):
+        """Records SYN, SYN-ACK, RST, FIN, ARP and ND at a port (default: the client's)."""
+        self.serial += 1
+        return measure.Capture((host or self.client).port, f"{self.dir}/capture.{self.serial}.pcap")
+
+    def trace(self, tuples):
+        """[(client, sport, vip, port)] -> [owner], by 'clusterctl trace' on the first node that is up."""
+        def side(addr, port):
+            return f"[{addr}]:{port}" if ":" in addr else f"{addr}:{port}"
+        lines = "".join(f"{side(c, s)} {side(v, p)}\n" for c, s, v, p in tuples)
+        out = self.up()[0].run(f"while read a b; do {CLUSTERCTL} trace --json $a $b || exit 1; echo; done",
+                               text_in=lines, timeout=120).stdout
+        decoder, found, at = json.JSONDecoder(), [], 0
+        while out[at:].strip():
+            at += len(out[at:]) - len(out[at:].lstrip())
+            value, at = decoder.raw_decode(out, at)
+            found.append(value)
+        return found
+
+    # -- breaking the network
+
+    def _port(self, who):
+        return self.client.port if who == "client" else self[who].port
+
+    def cut(self, i, j, oneway=False):
+        """No frame passes from i to j any more, nor (unless oneway) from j to i."""
+        self.cuts.add((self._port(i), self._port(j)))
+        if not oneway:
+            self.cuts.add((self._port(j), self._port(i)))
+        self._apply_cuts()
+
+    def isolate(self, i):
+        me = self._port(i)
+        for host in self.nodes + [self.client]:
+            if host.port != me:
+                self.cuts |= {(me, host.port), (host.port, me)}
+        self._apply_cuts()
+
+    def isolate_oneway(self, i, outward):
+        """'outward': what i sends is lost (all of it, to the client too); else what is sent to i."""
+        me = self._port(i)
+        for host in self.nodes + [self.client]:
+            if host.port != me:
+                self.cuts.add((me, host.port) if outward else (host.port, me))
+        self._apply_cuts()
+
+    def heal(self):
+        self.cuts.clear()
+        self._apply_cuts()
+
+    def _apply_cuts(self):
+        pairs = ", ".join(f'"{a}" . "{b}"' for a, b in sorted(self.cuts))
+        rule = f"iifname . oifname {{ {pairs} }} drop" if pairs else ""
+        sh("nft", "-f", "-", text_in=f"""
+add table bridge cut
+delete table bridge cut
+table bridge cut {{
+    chain forward {{
+        type filter hook forward priority 0
+        {rule}
+    }}
+}}
+""")
+
+    # -- for the reader of a failure
+
+    def tails(self, lines=25, only=("clusterd", "corosync")):
+        """The ends of the daemons' logs."""
+        out = []
+        for node in self.nodes:
+            for what in only:
+                try:
+                    with open(node.logfile(what), errors="replace") as f:
+                        tail = f.read().splitlines()[-lines:]
+                except FileNotFoundError:
+                    continue
+                out += [f"--- {node.name} {what}"] + tail
+        return "\n".join(out)
