@@ -339,7 +339,7 @@ static void test_return(void **state)
 			own += pinned[b] == back;
 			same += pinned[b] == back && owner[b] == back;
 		}
-		/* the last to come chose by the same hash; the others were robbed of some since */
+		/* the last to come had chosen by the same hash, so it finds most of its own */
 		if (back == nodes)
 			assert_true(same * 100 >= own * (nodes <= 11 ? 90 : 40));
 	}
