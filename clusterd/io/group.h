@@ -8,6 +8,10 @@
  * Never sleeps and never blocks in a callback: CS_ERR_TRY_AGAIN queues the message (bounded) and
  * group_tick() tries again.  When corosync goes away the group reports 'down', and group_tick()
  * reconnects with backoff (100 ms .. 2 s).  Only group.c includes corosync's headers.
+ *
+ * What cannot be helped from here: libcpg waits for corosync's answer when it connects, joins and
+ * multicasts (a shared-memory round trip, tens of microseconds).  A corosync that is alive but
+ * stopped (SIGSTOP) blocks those calls until it goes on or dies.
  */
 
 #include <stdbool.h>
@@ -15,6 +19,8 @@
 #include <stdint.h>
 
 #include "core/types.h"
+
+#define GROUP_MESSAGE_MAX 60000
 
 struct group;
 
@@ -35,7 +41,13 @@ struct group_ops {
 	void (*quorum)(void *arg, bool quorate);
 };
 
-struct group_counters { uint64_t sent, received, try_again, dropped_full, foreign; };
+struct group_counters {
+	uint64_t sent, received;	/* messages; own ones are received too */
+	uint64_t try_again;		/* times that corosync asked to wait */
+	uint64_t dropped_full;		/* group_send() refused: the queue was full */
+	uint64_t dropped_down;		/* queued ones that a lost connection took along */
+	uint64_t foreign;		/* members and messages with a nodeid outside 1..NODES_MAX */
+};
 
 /* 'name': the group becomes "clusterd:NAME".  No connection is attempted before group_tick(). */
 int group_open(struct group **out, const char *name, const struct group_ops *ops, void *arg);
@@ -46,13 +58,25 @@ void group_close(struct group *g);
 int group_fd(const struct group *g);
 /* The quorum connection's fd, or -1. */
 int group_quorum_fd(const struct group *g);
-/* Delivers at most 'budget' callbacks' worth of what is there. */
+/*
+ * Delivers at most 'budget' callbacks' worth of what is there, and 'down' after them when the
+ * connection is lost.  1: the budget is used up, there may be more; 0: nothing more, or no
+ * connection.  Callbacks may call anything here but group_dispatch, group_tick and group_close.
+ */
 int group_dispatch(struct group *g, unsigned int budget);
-/* (Re)connects when due, flushes the queue.  Returns ms until it wants to be called again, or -1. */
+/*
+ * (Re)connects when due, flushes the queue.  Returns ms until it wants to be called again, or -1.
+ * To be called once per turn, after everything that may have sent.
+ */
 int group_tick(struct group *g, int64_t now_ms);
-/* Queues or sends one message (<= 60000 bytes).  0, -ENOTCONN, -ENOBUFS. */
+/*
+ * Queues or sends one message (1..GROUP_MESSAGE_MAX bytes).  0; -ENOTCONN before 'up' and after a
+ * loss (corosync would drop it without a word); -ENOBUFS: the queue is full; -EMSGSIZE.
+ * What is still queued when the connection is lost is dropped: it was meant for that membership.
+ */
 int group_send(struct group *g, const void *data, size_t size);
 void group_counters(const struct group *g, struct group_counters *out);
+/* Why there is no connection (or the last reason there was none); "" if there never was one. */
 const char *group_strerror(const struct group *g);
 
 #endif
