@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Rules that need more than one value.  What is wrong by itself has been complained about already;
+ * a rule says nothing when one of its values was, because it would judge a default.
+ */
+#include "conf/conf_table.h"
+
+#include <netinet/in.h>
+#include <string.h>
+#include <strings.h>
+
+#define COROSYNC_PORT 5405	/* knet's default, and the port below it in older transports */
+
+static void check_nodes(const struct conf *c, struct conf_report *r)
+{
+	char a[ADDR_STR];
+	bool mixed = false;
+
+	for (unsigned int i = 0; i < c->n_nodes; i++) {
+		const struct conf_node *n = &c->node[i];
+
+		if (n->addr.family != c->node[0].addr.family && !mixed) {
+			mixed = true;
+			conf_complain(r, "cluster", "nodes", "%s and %s have addresses of different "
+				      "families; use IPv4 for all nodes or IPv6 for all",
+				      c->node[0].name, n->name);
+		}
+		for (unsigned int j = 0; j < i; j++) {
+			/* iniparser does not tell [node N1] from [node n1]. */
+			if (!strcasecmp(c->node[j].name, n->name))
+				conf_complain(r, "cluster", "nodes", "name '%s' is there twice%s; give "
+					      "each node its own", n->name,
+					      strcmp(c->node[j].name, n->name) ?
+					      " (upper and lower case are the same here)" : "");
+			if (!addr_cmp(&c->node[j].addr, &n->addr))
+				conf_complain(r, "cluster", "nodes", "%s and %s have the same address "
+					      "%s; give each node its own", c->node[j].name, n->name,
+					      addr_str(&n->addr, a));
+		}
+	}
+}
+
+static void check_weights(const struct conf *c, struct conf_report *r)
+{
+	char section[SECTION_SIZE];
+
+	for (unsigned int i = 0; i < c->n_nodes; i++) {
+		conf_section(section, KIND_NODE, c->node[i].name);
+		if (c->node[i].weight || conf_is_bad(r, section, "weight"))
+			return;
+	}
+	if (c->n_nodes && !conf_is_bad(r, "cluster", "nodes"))
+		conf_complain(r, section, "weight", "all nodes have weight 0, so nobody would serve; "
+			      "give one of them more");
+}
+
+static bool has_addr(const struct conf_service *s, const struct addr *a)
+{
+	for (unsigned int i = 0; i < s->n_vips; i++)
+		if (!addr_cmp(&s->vip[i], a))
+			return true;
+	return false;
+}
+
+static void check_tiebreak(const struct conf *c, struct conf_report *r)
+{
+	char a[ADDR_STR];
+
+	if (c->tiebreak == TIEBREAK_NONE)
+		return;
+	if (c->n_nodes != 2 && !conf_is_bad(r, "cluster", "nodes"))
+		conf_complain(r, "cluster", "tiebreak", "there are %u nodes, and only two need a "
+			      "tie-break; use none", c->n_nodes);
+	if (c->tiebreak != TIEBREAK_WITNESS)
+		return;
+	addr_str(&c->witness, a);
+	for (unsigned int i = 0; i < c->n_nodes; i++)
+		if (!addr_cmp(&c->node[i].addr, &c->witness))
+			conf_complain(r, "cluster", "tiebreak", "%s is node %s, which cannot be its own "
+				      "witness; use a third machine, the gateway say", a,
+				      c->node[i].name);
+	for (unsigned int i = 0; i < c->n_services; i++)
+		if (has_addr(&c->service[i], &c->witness))
+			conf_complain(r, "cluster", "tiebreak", "%s is a VIP of service %s, which every "
+				      "node would answer itself; use a third machine, the gateway say",
+				      a, c->service[i].name);
+}
+
+static void check_cluster(const struct conf *c, struct conf_report *r)
+{
+	if (c->hang_ms < c->lease_ms && !conf_is_bad(r, "cluster", "hang") &&
+	    !conf_is_bad(r, "cluster", "lease"))
+		conf_complain(r, "cluster", "hang", "%u ms is shorter than lease (%u ms): the daemon "
+			      "would fence itself at each delay; use lease or more", c->hang_ms,
+			      c->lease_ms);
+	if (c->port == COROSYNC_PORT || c->port == COROSYNC_PORT - 1)
+		conf_complain(r, "cluster", "port", "%u is corosync's own port; use another one, 5407 "
+			      "say", c->port);
+	if (!c->n_services)
+		conf_complain(r, "", "", "there is no service; add a section [service NAME] with vip "
+			      "and port");
+}
+
+static bool ports_overlap(const struct conf_port *a, const struct conf_port *b)
+{
+	return a->proto == b->proto && a->lo <= b->hi && b->lo <= a->hi;
+}
+
+static const char *port_str(const struct conf_port *p, char buf[32])
+{
+	int len = snprintf(buf, 32, "%s/%u", p->proto == IPPROTO_UDP ? "udp" : "tcp", p->lo);
+
+	if (p->hi != p->lo)
+		snprintf(buf + len, 32 - (size_t)len, "-%u", p->hi);
+	return buf;
+}
+
+static void check_service(const struct conf *c, const struct conf_service *s,
+			  struct conf_report *r)
+{
+	char section[SECTION_SIZE], a[ADDR_STR], p[32], q[32];
+
+	conf_section(section, KIND_SERVICE, s->name);
+	for (unsigned int i = 0; i < s->n_vips; i++) {
+		for (unsigned int j = 0; j < c->n_nodes; j++)
+			if (!addr_cmp(&s->vip[i], &c->node[j].addr))
+				conf_complain(r, section, "vip", "%s is the address of node %s; use one "
+					      "that no machine has", addr_str(&s->vip[i], a),
+					      c->node[j].name);
+		for (unsigned int j = 0; j < i; j++)
+			if (!addr_cmp(&s->vip[i], &s->vip[j]))
+				conf_complain(r, section, "vip", "%s is there twice; take one out",
+					      addr_str(&s->vip[i], a));
+	}
+	for (unsigned int i = 0; i < s->n_ports; i++)
+		for (unsigned int j = 0; j < i; j++)
+			if (ports_overlap(&s->port[i], &s->port[j]))
+				conf_complain(r, section, "port", "%s and %s overlap; take one out",
+					      port_str(&s->port[j], p), port_str(&s->port[i], q));
+}
+
+/* 's' is the later one: the complaints are about it. */
+static void check_pair(const struct conf_service *before, const struct conf_service *s,
+		       struct conf_report *r)
+{
+	char section[SECTION_SIZE], earlier[SECTION_SIZE], a[ADDR_STR], p[32];
+	const struct addr *shared = NULL;
+
+	conf_section(section, KIND_SERVICE, s->name);
+	conf_section(earlier, KIND_SERVICE, before->name);
+	for (unsigned int i = 0; i < s->n_vips && !shared; i++)
+		if (has_addr(before, &s->vip[i]))
+			shared = &s->vip[i];
+	if (!shared)
+		return;
+	addr_str(shared, a);
+	for (unsigned int i = 0; i < s->n_ports; i++)
+		for (unsigned int j = 0; j < before->n_ports; j++)
+			if (ports_overlap(&s->port[i], &before->port[j]))
+				conf_complain(r, section, "port", "service %s has %s at %s already; give "
+					      "each service its own ports or VIPs", before->name,
+					      port_str(&before->port[j], p), a);
+	if (strcmp(s->interface, before->interface) && !conf_is_bad(r, section, "interface") &&
+	    !conf_is_bad(r, earlier, "interface"))
+		conf_complain(r, section, "interface", "service %s has %s too, but another interface; "
+			      "give both the same", before->name, a);
+}
+
+void conf_check(const struct conf *c, struct conf_report *r)
+{
+	check_nodes(c, r);
+	check_weights(c, r);
+	check_tiebreak(c, r);
+	check_cluster(c, r);
+	for (unsigned int i = 0; i < c->n_services; i++) {
+		check_service(c, &c->service[i], r);
+		for (unsigned int j = 0; j < i; j++)
+			check_pair(&c->service[j], &c->service[i], r);
+	}
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The one list of all sections and keys.  Reader, checker, printer, reload and the check of
+ * clusterd.ini(5) walk it: a new key is a new line here (and one in the man page, or the test fails).
+ */
+#include "conf/conf_table.h"
+
+#include <assert.h>
+#include <string.h>
+#include <strings.h>
+
+static const struct conf_word quorum_words[] = {
+	{ "require", QUORUM_REQUIRE, NULL },
+	{ "ignore", QUORUM_IGNORE, NULL },
+	{ 0 },
+};
+static const struct conf_word failback_words[] = {
+	{ "auto", FAILBACK_AUTO, NULL },
+	{ "manual", FAILBACK_MANUAL, NULL },
+	{ 0 },
+};
+static const struct conf_word dispatch_words[] = {
+	{ "flood", DISPATCH_FLOOD, NULL },
+	{ "announce", DISPATCH_ANNOUNCE, "flood" },
+	{ "route", DISPATCH_ROUTE, "flood" },
+	{ 0 },
+};
+static const struct conf_word redirect_words[] = {
+	{ "direct", REDIRECT_DIRECT, NULL },
+	{ "ipip", REDIRECT_IPIP, "direct" },
+	{ "vxlan", REDIRECT_VXLAN, "direct" },
+	{ 0 },
+};
+static const struct conf_word hash_words[] = {
+	{ "source", HASH_SOURCE, NULL },
+	{ "source-port", HASH_SOURCE_PORT, NULL },
+	{ 0 },
+};
+static const struct conf_word sched_words[] = {
+	{ "hash", SCHED_HASH, NULL },
+	{ "probability", 0, "hash" },
+	{ 0 },
+};
+
+#define RESTART false
+#define LIVE    true
+#define AT(type, member) offsetof(struct type, member), sizeof(((struct type *)0)->member)
+#define NO_WORDS NULL
+
+const struct conf_key conf_table[] = {
+	{ KIND_CLUSTER, "name", TYPE_NAME, 0, 0, NULL, RESTART, AT(conf, name), NO_WORDS,
+	  "name of the cluster; nodes of another name are refused" },
+	{ KIND_CLUSTER, "nodes", TYPE_NODES, 1, NODES_MAX, NULL, RESTART, AT(conf, node), NO_WORDS,
+	  "all nodes as name=address, in an order that never changes" },
+	{ KIND_CLUSTER, "buckets", TYPE_POWER_OF_TWO, BUCKETS_MIN, BUCKETS_MAX, "4096", RESTART,
+	  AT(conf, buckets), NO_WORDS, "number of hash buckets that the clients are spread over" },
+	{ KIND_CLUSTER, "quorum", TYPE_WORD, 0, 0, "require", RESTART, AT(conf, quorum),
+	  quorum_words, "what a node without a majority of the nodes does" },
+	{ KIND_CLUSTER, "failback", TYPE_WORD, 0, 0, "auto", LIVE, AT(conf, failback),
+	  failback_words, "whether a node that returns gets its share back by itself" },
+	{ KIND_CLUSTER, "failback_delay", TYPE_TIME, 0, 3600000, "5s", LIVE,
+	  AT(conf, failback_delay_ms), NO_WORDS, "how long a node must be back before that" },
+	{ KIND_CLUSTER, "drain_timeout", TYPE_TIME, 0, 86400000, "60s", LIVE,
+	  AT(conf, drain_timeout_ms), NO_WORDS,
+	  "how long connections of a moved bucket may stay at the old owner" },
+	{ KIND_CLUSTER, "token", TYPE_TIME, 50, 60000, "1s", RESTART, AT(conf, token_ms), NO_WORDS,
+	  "token timeout for corosync.conf" },
+	{ KIND_CLUSTER, "lease", TYPE_TIME, 30, 10000, "150ms", RESTART, AT(conf, lease_ms),
+	  NO_WORDS, "how long a node's kernel accepts traffic without being told again" },
+	{ KIND_CLUSTER, "hang", TYPE_TIME, 30, 60000, "1s", LIVE, AT(conf, hang_ms), NO_WORDS,
+	  "how late the daemon may be before its heartbeat stops" },
+	{ KIND_CLUSTER, "grace", TYPE_TIME, 0, 60000, "2s", LIVE, AT(conf, grace_ms), NO_WORDS,
+	  "how long heirs hold back resets after a daemon crashed" },
+	{ KIND_CLUSTER, "tiebreak", TYPE_TIEBREAK, 0, 0, "none", RESTART, AT(conf, tiebreak),
+	  NO_WORDS, "which of two nodes goes on alone" },
+	{ KIND_CLUSTER, "port", TYPE_NUMBER, 1, 65535, "5407", RESTART, AT(conf, port), NO_WORDS,
+	  "UDP port of the heartbeats" },
+	{ KIND_CLUSTER, "key_file", TYPE_PATH, 0, 0, "/etc/corosync/authkey", RESTART,
+	  AT(conf, key_file), NO_WORDS, "file with the key that heartbeats are signed with" },
+
+	{ KIND_SERVICE, "vip", TYPE_VIPS, 1, VIPS_MAX, NULL, RESTART, AT(conf_service, vip),
+	  NO_WORDS, "virtual addresses of the service" },
+	{ KIND_SERVICE, "port", TYPE_PORTS, 1, PORTS_MAX, NULL, RESTART, AT(conf_service, port),
+	  NO_WORDS, "ports as tcp/N, udp/N or with a range N-M" },
+	{ KIND_SERVICE, "dispatch", TYPE_WORD, 0, 0, "flood", RESTART, AT(conf_service, dispatch),
+	  dispatch_words, "how packets reach the nodes" },
+	{ KIND_SERVICE, "redirect", TYPE_WORD, 0, 0, "direct", RESTART, AT(conf_service, redirect),
+	  redirect_words, "how a node hands a packet to a peer" },
+	{ KIND_SERVICE, "hash", TYPE_WORD, 0, 0, "source-port", RESTART, AT(conf_service, hash),
+	  hash_words, "what of a client decides its bucket" },
+	{ KIND_SERVICE, "scheduler", TYPE_WORD, 0, 0, "hash", RESTART, AT(conf_service, sched),
+	  sched_words, "who decides where a new connection goes" },
+	{ KIND_SERVICE, "interface", TYPE_INTERFACE, 0, 0, "", RESTART,
+	  AT(conf_service, interface), NO_WORDS, "interface that the clients' packets come in on" },
+
+	{ KIND_NODE, "weight", TYPE_NUMBER, 0, 1000, "100", LIVE, AT(conf_node, weight), NO_WORDS,
+	  "share of the node relative to the others; 0: no new work" },
+};
+const unsigned int conf_table_len = sizeof(conf_table) / sizeof(*conf_table);
+
+const char *conf_kind_str(enum conf_kind kind)
+{
+	switch (kind) {
+	case KIND_CLUSTER: return "cluster";
+	case KIND_SERVICE: return "service";
+	case KIND_NODE: return "node";
+	}
+	assert(!"kind");
+	return NULL;
+}
+
+const char *conf_type_str(enum conf_type type)
+{
+	switch (type) {
+	case TYPE_NAME: return "name";
+	case TYPE_NODES: return "name=address list";
+	case TYPE_NUMBER: return "number";
+	case TYPE_POWER_OF_TWO: return "power of two";
+	case TYPE_TIME: return "time";
+	case TYPE_WORD: return "word";
+	case TYPE_TIEBREAK: return "address or word";
+	case TYPE_VIPS: return "address list";
+	case TYPE_PORTS: return "port list";
+	case TYPE_INTERFACE: return "interface";
+	case TYPE_PATH: return "path";
+	}
+	assert(!"type");
+	return NULL;
+}
+
+const char *conf_section(char buf[SECTION_SIZE], enum conf_kind kind, const char *name)
+{
+	snprintf(buf, SECTION_SIZE, "%s%s%s", conf_kind_str(kind), *name ? " " : "", name);
+	return buf;
+}
+
+const struct conf_key *conf_key_find(enum conf_kind kind, const char *key)
+{
+	for (unsigned int i = 0; i < conf_table_len; i++)
+		if (conf_table[i].kind == kind && !strcasecmp(conf_table[i].key, key))
+			return &conf_table[i];
+	return NULL;
+}
+
+/* Levenshtein's distance; words longer than any key of ours are "far". */
+static unsigned int distance(const char *a, const char *b)
+{
+	size_t a_len = strlen(a), b_len = strlen(b);
+	unsigned int row[32], diagonal, above;
+
+	if (a_len >= 32 || b_len >= 32)
+		return 32;
+	for (unsigned int j = 0; j <= b_len; j++)
+		row[j] = j;
+	for (unsigned int i = 1; i <= a_len; i++) {
+		diagonal = row[0];
+		row[0] = i;
+		for (unsigned int j = 1; j <= b_len; j++) {
+			above = row[j];
+			row[j] = diagonal + (strncasecmp(&a[i - 1], &b[j - 1], 1) != 0);
+			if (above + 1 < row[j])
+				row[j] = above + 1;
+			if (row[j - 1] + 1 < row[j])
+				row[j] = row[j - 1] + 1;
+			diagonal = above;
+		}
+	}
+	return row[b_len];
+}
+
+const struct conf_key *conf_key_nearest(enum conf_kind kind, const char *key)
+{
+	const struct conf_key *best = NULL;
+	unsigned int best_distance = 1 + (unsigned int)strlen(key) / 3, d;
+
+	if (best_distance > 3)
+		best_distance = 3;
+	for (unsigned int i = 0; i < conf_table_len; i++) {
+		if (conf_table[i].kind != kind)
+			continue;
+		d = distance(key, conf_table[i].key);
+		if (d <= best_distance && (!best || d < best_distance)) {
+			best = &conf_table[i];
+			best_distance = d;
+		}
+	}
+	return best;
+}
+
+void conf_keys(FILE *out)
+{
+	for (unsigned int i = 0; i < conf_table_len; i++) {
+		const struct conf_key *k = &conf_table[i];
+
+		fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\n", conf_kind_str(k->kind), k->key,
+			conf_type_str(k->type), !k->def ? "(required)" : *k->def ? k->def : "-",
+			k->live ? "live" : "restart", k->meaning);
+	}
+}
+
+static const char *word_text(const struct conf_word *words, unsigned int value)
+{
+	while (words->text && words->value != value)
+		words++;
+	assert(words->text);
+	return words->text;
+}
+
+const char *conf_dispatch_str(enum conf_dispatch d) { return word_text(dispatch_words, d); }
+const char *conf_redirect_str(enum conf_redirect r) { return word_text(redirect_words, r); }
+const char *conf_hash_str(enum conf_hash h) { return word_text(hash_words, h); }
+const char *conf_sched_str(enum conf_sched s) { return word_text(sched_words, s); }
+
+unsigned int conf_node_by_name(const struct conf *c, const char *name)
+{
+	for (unsigned int i = 0; i < c->n_nodes; i++)
+		if (!strcmp(c->node[i].name, name))
+			return i + 1;
+	return NOBODY;
+}
+
+int conf_service_by_name(const struct conf *c, const char *name)
+{
+	for (unsigned int i = 0; i < c->n_services; i++)
+		if (!strcmp(c->service[i].name, name))
+			return (int)i;
+	return -1;
+}
