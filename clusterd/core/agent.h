@@ -35,6 +35,8 @@ struct agent_params {
 	uint64_t config;		/* conf_digest() */
 	uint16_t weight;
 	struct link link[SERVICES_MAX];
+	char node_name[NODES_MAX + 1][NAME_SIZE];	/* for events; "" = by number */
+	char service_name[SERVICES_MAX][NAME_SIZE];
 	/* may change by agent_reconf() */
 	bool failback_manual;
 	uint32_t failback_delay_ms, drain_timeout_ms, grace_ms;

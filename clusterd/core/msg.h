@@ -73,6 +73,9 @@ struct msg {
 		struct {
 			uint32_t round;
 			uint64_t epoch, digest, lineage;
+			uint64_t config;	/* conf_digest() of the sender */
+			uint64_t dead;		/* repl_dead() */
+			bool primary;		/* it was in step in a quorate view until now */
 		} state;
 		struct {
 			uint32_t round;

@@ -76,7 +76,12 @@ enum repl_note_type {
 	NOTE_ADMITTED, NOTE_REFUSED, NOTE_FAILED, NOTE_BYE, NOTE_PLAN, NOTE_MOVED, NOTE_DRAINED,
 	NOTE_DRAIN_FORCED, NOTE_GRACE_END, NOTE_ORDER, NOTE_TAKEN,
 };
-struct repl_note { enum repl_note_type type; uint8_t node, by; uint32_t n, arg; };
+struct repl_note {
+	enum repl_note_type type;
+	uint8_t node, by;
+	uint32_t n;		/* ADMITTED, FAILED: term; ORDER: value; others: buckets */
+	uint32_t arg;		/* ADMITTED: 1 = it was here before; FAILED: fail_kind; ORDER: order_type */
+};
 struct repl_fx {
 	bool changed;			/* state (and digest) changed */
 	bool tables;			/* buckets may compile differently */

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# make            builds clusterd and clusterctl in build/
+# make deps       installs what building and testing needs (Debian packages)
+# make check      every test; make demo, make bench: see README.md
+# SAN=address|undefined builds into build-SAN/ with that sanitizer; V=1 shows the commands.
+
+PREFIX  ?= /usr
+DESTDIR ?=
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+MANDIR  ?= $(PREFIX)/share/man
+MANPAGES = $(wildcard doc/man/*.[578])
+CC      ?= gcc
+CFLAGS  ?= -O2 -g
+VERSION := 0.1
+B       := build$(if $(SAN),-$(SAN))
+Q       := $(if $(V),,@)
+
+PKGS    := libnftnl libmnl libnetfilter_conntrack libcpg libquorum jansson libsystemd nettle
+WARN    := -Wall -Wextra -Werror -Wshadow -Wswitch-enum -Wmissing-prototypes -Wstrict-prototypes \
+           -Wpointer-arith -Wformat=2 -Wvla -Wno-unused-parameter
+ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fvisibility=hidden -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
+           -Iclusterd $(shell pkg-config --cflags $(PKGS) 2>/dev/null) -I/usr/include/iniparser \
+           $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) -MMD -MP
+LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -liniparser -lpthread
+
+UTIL    := addr log buf jhash
+CONF    := conf_table conf_value conf_read conf_print conf_check conf_corosync
+CORE    := types assign repl agent lease compile
+WIRE    := msg hello
+IO      := rules rules_build rules_plan rules_enc rules_nl rules_lease netif flows group key
+CTL     := proto server cmds status
+DAEMON  := main turn heartbeat
+
+obj = $(addprefix $(B)/,$(addsuffix .o,$(1)))
+UTIL_O := $(call obj,$(addprefix clusterd/util/,$(UTIL)))
+CONF_O := $(call obj,$(addprefix clusterd/conf/,$(CONF)))
+CORE_O := $(call obj,$(addprefix clusterd/core/,$(CORE)))
+WIRE_O := $(call obj,$(addprefix clusterd/wire/,$(WIRE)))
+IO_O   := $(call obj,$(addprefix clusterd/io/,$(IO)))
+CTL_O  := $(call obj,$(addprefix clusterd/ctl/,$(CTL)))
+DAEMON_O := $(call obj,$(addprefix clusterd/,$(DAEMON)))
+CLI_O  := $(call obj,clusterd/clusterctl clusterd/ctl/proto clusterd/ctl/render)
+
+all: $(B)/clusterd $(B)/clusterctl
+
+$(B)/clusterd: $(DAEMON_O) $(CTL_O) $(IO_O) $(WIRE_O) $(CORE_O) $(CONF_O) $(UTIL_O)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(call obj,$(addprefix clusterd/io/,rules rules_build rules_plan rules_enc rules_nl rules_lease)) $(call obj,clusterd/core/types)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+include tests/tests.mk
+
+deps:
+	@sh tests/deps.sh
+
+# A configuration that exists is kept; DESTDIR (packages) leaves the running system alone.
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR) $(DESTDIR)$(PREFIX)/lib/sysusers.d \
+		$(DESTDIR)$(PREFIX)/lib/tmpfiles.d $(addprefix $(DESTDIR)$(MANDIR)/man,5 7 8)
+	install -m 755 $(B)/clusterd $(B)/clusterctl $(DESTDIR)$(PREFIX)/sbin
+	sed 's|/usr/sbin/|$(PREFIX)/sbin/|g; s|/etc/clusterd|$(SYSCONFDIR)/clusterd|g' systemd/clusterd.service \
+		> $(DESTDIR)$(UNITDIR)/clusterd.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/clusterd.service
+	install -m 644 systemd/clusterd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/clusterd.conf
+	install -m 644 systemd/clusterd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/clusterd.conf
+	$(foreach m,$(MANPAGES),install -m 644 $(m) $(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(m))) &&) :
+	test -e $(DESTDIR)$(SYSCONFDIR)/clusterd.ini || install -m 644 etc/clusterd.ini $(DESTDIR)$(SYSCONFDIR)
+ifeq ($(DESTDIR),)
+	if command -v systemd-sysusers >/dev/null; then systemd-sysusers $(PREFIX)/lib/sysusers.d/clusterd.conf; fi
+	if test -d /run/systemd/system; then systemctl daemon-reload; fi
+endif
+
+uninstall:
+ifeq ($(DESTDIR),)
+	if test -d /run/systemd/system; then systemctl disable --now clusterd.service || :; fi
+endif
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,sbin/clusterd sbin/clusterctl lib/sysusers.d/clusterd.conf lib/tmpfiles.d/clusterd.conf) \
+		$(DESTDIR)$(UNITDIR)/clusterd.service \
+		$(foreach m,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m)))
+	@echo "$(DESTDIR)$(SYSCONFDIR)/clusterd.ini and the group clusterd are kept"
+
+clean:
+	rm -rf build build-*
+
+.PHONY: all clean deps install uninstall
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,976 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/repl.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/buf.h"
+
+#define SNAPSHOT_VERSION 1
+
+struct repl {
+	struct repl_params p;
+	uint64_t epoch, lineage, config, dead;
+	uint64_t plan;			/* epoch of the plan under way; 0: none */
+	bool preparing;			/* the plan waits for ACKs: both sets of weights count */
+	uint64_t acks;
+	uint64_t alive;			/* nodes that can be heirs: had weight at the last commit, not failed since */
+	struct weights hw, hw_next;	/* behind heir(): committed, and by the plan under way */
+	struct repl_node node[NODES_MAX + 1];
+	struct repl_bucket *bucket[SERVICES_MAX];
+	/* room to work */
+	uint8_t *owner, *pinned, *next;
+	struct assign_scratch *scratch;
+};
+
+const char *repl_phase_str(enum repl_phase p)
+{
+	static const char *const name[PHASES_N] = {
+		[PHASE_STABLE] = "stable", [PHASE_PREPARE] = "prepare", [PHASE_HANDOFF] = "handoff",
+		[PHASE_ADOPT] = "adopt", [PHASE_DRAIN] = "drain", [PHASE_GRACE] = "grace",
+	};
+	return p < PHASES_N ? name[p] : "?";
+}
+
+static uint64_t all_nodes(const struct repl *r)
+{
+	return r->p.n_nodes == 64 ? UINT64_MAX : node_bit(r->p.n_nodes + 1u) - 1;
+}
+
+int repl_new(struct repl **out, const struct repl_params *p)
+{
+	if (p->n_nodes < 1 || p->n_nodes > NODES_MAX || p->n_services > SERVICES_MAX ||
+	    p->buckets < BUCKETS_MIN || p->buckets > BUCKETS_MAX || (p->buckets & (p->buckets - 1)))
+		return -EINVAL;
+
+	struct repl *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->p = *p;
+	for (unsigned int s = 0; s < p->n_services; s++) {
+		r->bucket[s] = calloc(p->buckets, sizeof(*r->bucket[s]));
+		if (!r->bucket[s])
+			goto nomem;
+	}
+	r->owner = calloc(p->buckets, 1);
+	r->pinned = calloc(p->buckets, 1);
+	r->next = calloc(p->buckets, 1);
+	r->scratch = calloc(1, sizeof(*r->scratch));
+	if (!r->owner || !r->pinned || !r->next || !r->scratch)
+		goto nomem;
+	repl_reset(r);
+	*out = r;
+	return 0;
+nomem:
+	repl_free(r);
+	return -ENOMEM;
+}
+
+void repl_free(struct repl *r)
+{
+	if (!r)
+		return;
+	for (unsigned int s = 0; s < SERVICES_MAX; s++)
+		free(r->bucket[s]);
+	free(r->owner);
+	free(r->pinned);
+	free(r->next);
+	free(r->scratch);
+	free(r);
+}
+
+void repl_reset(struct repl *r)
+{
+	r->epoch = r->lineage = r->config = r->dead = r->plan = r->acks = r->alive = 0;
+	r->preparing = false;
+	memset(&r->hw, 0, sizeof(r->hw));
+	memset(&r->hw_next, 0, sizeof(r->hw_next));
+	memset(r->node, 0, sizeof(r->node));
+	for (unsigned int i = 0; i <= NODES_MAX; i++) {
+		r->node[i].weight_conf = 100;
+		r->node[i].weight_order = ORDER_AUTO;
+	}
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		memset(r->bucket[s], 0, r->p.buckets * sizeof(*r->bucket[s]));
+}
+
+/* ---- questions ---- */
+
+uint64_t repl_epoch(const struct repl *r) { return r->epoch; }
+uint64_t repl_lineage(const struct repl *r) { return r->lineage; }
+uint64_t repl_config(const struct repl *r) { return r->config; }
+const struct repl_params *repl_get_params(const struct repl *r) { return &r->p; }
+const struct repl_node *repl_get_node(const struct repl *r, unsigned int id) { return &r->node[id]; }
+uint64_t repl_dead(const struct repl *r) { return r->dead; }
+uint64_t repl_plan(const struct repl *r) { return r->plan; }
+uint64_t repl_plan_acks(const struct repl *r) { return r->acks; }
+
+const struct repl_bucket *repl_get_bucket(const struct repl *r, unsigned int service, uint32_t b)
+{
+	return &r->bucket[service][b];
+}
+
+uint64_t repl_online(const struct repl *r)
+{
+	uint64_t m = 0;
+
+	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
+		if (r->node[i].state == NODE_ONLINE)
+			m |= node_bit(i);
+	return m;
+}
+
+bool repl_majority(const struct repl *r, uint64_t members)
+{
+	uint64_t count = all_nodes(r) & ~r->dead;
+
+	return r->p.ignore_quorum ? members != 0 : 2 * mask_count(members & count) > mask_count(count);
+}
+
+static uint16_t own_weight(const struct repl_node *n)
+{
+	if (n->state != NODE_ONLINE || n->drain || n->leaving)
+		return 0;
+	return n->weight_order == ORDER_AUTO ? n->weight_conf : n->weight_order;
+}
+
+/* What a plan would go by: returned nodes wait for 'failback', unless nobody else is left. */
+static void plan_weights(const struct repl *r, struct weights *w)
+{
+	bool any = false;
+
+	memset(w, 0, sizeof(*w));
+	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
+		if (!r->node[i].hold_back) {
+			w->w[i] = own_weight(&r->node[i]);
+			any |= w->w[i] != 0;
+		}
+	for (unsigned int i = 1; i <= r->p.n_nodes && !any; i++)
+		w->w[i] = own_weight(&r->node[i]);
+}
+
+uint16_t repl_weight(const struct repl *r, unsigned int id)
+{
+	struct weights w;
+
+	plan_weights(r, &w);
+	return w.w[id];
+}
+
+static uint64_t weight_mask(const struct weights *w, unsigned int n_nodes)
+{
+	uint64_t m = 0;
+
+	for (unsigned int i = 1; i <= n_nodes; i++)
+		if (w->w[i])
+			m |= node_bit(i);
+	return m;
+}
+
+uint32_t repl_count(const struct repl *r, enum repl_phase phase, unsigned int owner,
+		    unsigned int other)
+{
+	uint32_t n = 0;
+
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->p.buckets; b++) {
+			const struct repl_bucket *k = &r->bucket[s][b];
+
+			n += k->phase == phase && (owner == NOBODY || k->owner == owner) &&
+			     (other == NOBODY || k->other == other);
+		}
+	return n;
+}
+
+uint32_t repl_owned(const struct repl *r, unsigned int service, unsigned int owner)
+{
+	uint32_t n = 0;
+
+	for (uint32_t b = 0; b < r->p.buckets; b++)
+		n += r->bucket[service][b].owner == owner;
+	return n;
+}
+
+uint32_t repl_moving(const struct repl *r, unsigned int service)
+{
+	uint32_t n = 0;
+
+	for (uint32_t b = 0; b < r->p.buckets; b++)
+		n += r->bucket[service][b].phase != PHASE_STABLE;
+	return n;
+}
+
+unsigned int repl_heir(const struct repl *r, unsigned int service, uint32_t b, uint64_t lost)
+{
+	return assign_heir(b, r->p.salt[service], &r->hw, lost | ~r->alive);
+}
+
+/* While the plan's ACKs are outstanding some may still go by the old weights, some by the new. */
+static bool is_heir(const struct repl *r, unsigned int service, uint32_t b, unsigned int self,
+		    uint64_t lost)
+{
+	if (repl_heir(r, service, b, lost) != self)
+		return false;
+	return !r->preparing || assign_heir(b, r->p.salt[service], &r->hw_next,
+					    lost | ~repl_online(r)) == self;
+}
+
+bool repl_inherits(const struct repl *r, unsigned int service, uint32_t b, unsigned int self,
+		   uint64_t lost)
+{
+	const struct repl_bucket *k = &r->bucket[service][b];
+
+	if (!mask_has(lost, k->owner) || mask_has(lost, self))
+		return false;
+	switch ((enum repl_phase)k->phase) {
+	case PHASE_STABLE:
+	case PHASE_ADOPT:
+	case PHASE_DRAIN:
+	case PHASE_GRACE:
+		return is_heir(r, service, b, self, lost);
+	case PHASE_PREPARE:
+		/* Those who do not know of the move yet go by heir(); those who know more, by 'other'. */
+		return k->other == self && is_heir(r, service, b, self, lost);
+	case PHASE_HANDOFF:
+		return k->other == self;
+	case PHASES_N:
+		break;
+	}
+	return false;
+}
+
+/* ---- the effects of messages ---- */
+
+static void note(struct repl_fx *fx, enum repl_note_type type, unsigned int node, unsigned int by,
+		 uint32_t n, uint32_t arg)
+{
+	if (fx->n_notes < sizeof(fx->note) / sizeof(fx->note[0]))
+		fx->note[fx->n_notes++] = (struct repl_note){
+			.type = type, .node = (uint8_t)node, .by = (uint8_t)by, .n = n, .arg = arg };
+}
+
+static void settle(struct repl_bucket *k, unsigned int owner)
+{
+	*k = (struct repl_bucket){ .owner = (uint8_t)owner, .phase = PHASE_STABLE };
+}
+
+static void await_return(struct repl_bucket *k, unsigned int owner, unsigned int crashed)
+{
+	*k = (struct repl_bucket){ .owner = (uint8_t)owner, .other = (uint8_t)crashed,
+				   .phase = owner ? PHASE_GRACE : PHASE_STABLE };
+	if (!owner)
+		k->other = NOBODY;
+}
+
+/* One bucket after the failure of 'gone', which is not in r->alive any more. */
+static bool bucket_without(struct repl *r, unsigned int service, uint32_t b, unsigned int gone,
+			   bool crash)
+{
+	struct repl_bucket *k = &r->bucket[service][b];
+	unsigned int owner = k->owner, other = k->other;
+
+	if (owner != gone && other != gone)
+		return false;
+	switch ((enum repl_phase)k->phase) {
+	case PHASE_STABLE:
+	case PHASE_PREPARE:
+		if (owner == gone) {
+			unsigned int heir = repl_heir(r, service, b, 0);
+
+			if (crash)
+				await_return(k, heir, gone);
+			else
+				settle(k, heir);
+		} else if (k->flows && crash) {	/* it was coming back for its connections */
+			await_return(k, owner, gone);
+		} else {
+			settle(k, owner);
+		}
+		return true;
+	case PHASE_HANDOFF:
+		/* Everyone knows of the move: whichever party is left has it. */
+		owner = owner == gone ? other : owner;
+		if (crash)
+			await_return(k, owner, gone);
+		else
+			settle(k, owner);
+		return true;
+	case PHASE_ADOPT:
+	case PHASE_DRAIN:
+		if (owner == gone) {
+			unsigned int heir = repl_heir(r, service, b, 0);
+
+			if (heir == other || heir == NOBODY) {
+				settle(k, heir);
+			} else {
+				k->owner = (uint8_t)heir;
+				k->phase = PHASE_DRAIN;
+				k->since = (uint32_t)r->epoch;
+			}
+		} else if (crash) {
+			await_return(k, owner, gone);
+		} else {
+			settle(k, owner);
+		}
+		return true;
+	case PHASE_GRACE:
+		if (owner == gone)
+			await_return(k, repl_heir(r, service, b, 0), other);
+		return owner == gone;
+	case PHASES_N:
+		break;
+	}
+	return false;
+}
+
+static void take_over(struct repl *r, unsigned int gone, bool crash, struct repl_fx *fx)
+{
+	uint32_t taken[NODES_MAX + 1] = { 0 };
+
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->p.buckets; b++) {
+			bool owned = r->bucket[s][b].owner == gone;
+
+			if (bucket_without(r, s, b, gone, crash))
+				fx->tables = true;
+			if (owned)
+				taken[r->bucket[s][b].owner]++;
+		}
+	for (unsigned int i = 0; i <= r->p.n_nodes; i++)
+		if (taken[i])
+			note(fx, NOTE_TAKEN, gone, i, taken[i], 0);
+}
+
+/* The end of PREPARE, when every admitted node's kernel knows the plan; and of the plan. */
+static void advance_plan(struct repl *r, struct repl_fx *fx)
+{
+	uint32_t busy = 0, moved = 0;
+
+	if (!r->plan)
+		return;
+	if (r->preparing) {
+		uint64_t online = repl_online(r);
+
+		if (online & ~r->acks)
+			return;
+		r->preparing = false;
+		r->hw = r->hw_next;
+		r->alive = online & weight_mask(&r->hw, r->p.n_nodes);
+		fx->tables = fx->changed = true;
+		for (unsigned int s = 0; s < r->p.n_services; s++)
+			for (uint32_t b = 0; b < r->p.buckets; b++) {
+				struct repl_bucket *k = &r->bucket[s][b];
+
+				if (k->phase != PHASE_PREPARE)
+					continue;
+				moved++;
+				if (k->owner == NOBODY)
+					settle(k, k->other);
+				else
+					k->phase = PHASE_HANDOFF;
+			}
+		if (moved)
+			note(fx, NOTE_MOVED, NOBODY, NOBODY, moved, 0);
+	}
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->p.buckets; b++)
+			busy += r->bucket[s][b].phase == PHASE_HANDOFF ||
+				r->bucket[s][b].phase == PHASE_ADOPT;
+	if (!busy) {
+		r->plan = r->acks = 0;
+		fx->changed = true;
+	}
+}
+
+/* 'why': FAIL_*, for the note. */
+static void fail_node(struct repl *r, unsigned int id, enum fail_kind why, unsigned int by,
+		      struct repl_fx *fx)
+{
+	struct repl_node *n = &r->node[id];
+
+	note(fx, NOTE_FAILED, id, by, n->term, why);
+	n->state = NODE_FAILED;
+	n->leaving = false;
+	r->alive &= ~node_bit(id);
+	r->hw_next.w[id] = 0;
+	r->acks &= ~node_bit(id);
+	take_over(r, id, why == FAIL_CRASH, fx);
+	advance_plan(r, fx);
+	fx->changed = fx->tables = true;
+}
+
+static void apply_fail(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	unsigned int id = m->u.fail.node;
+
+	if (r->node[id].state == NODE_ONLINE && r->node[id].term == m->u.fail.term)
+		fail_node(r, id, m->u.fail.kind, m->from, fx);
+}
+
+static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	struct repl_node *n = &r->node[m->from];
+
+	if (n->state == NODE_ONLINE && n->incarnation == m->incarnation)
+		return;
+	if (n->state == NODE_ONLINE)	/* an older process of it; this one says that it is gone */
+		fail_node(r, m->from, FAIL_CRASH, m->from, fx);
+	if (r->config != m->u.ready.config && repl_online(r)) {
+		if (!n->refused)
+			note(fx, NOTE_REFUSED, m->from, NOBODY, 0, 0);
+		fx->changed |= !n->refused;
+		n->refused = true;
+		return;
+	}
+	if (!r->lineage)
+		r->lineage = m->incarnation ^ ((uint64_t)m->from << 56);
+	r->config = m->u.ready.config;
+	r->dead &= ~node_bit(m->from);
+	n->state = NODE_ONLINE;
+	n->refused = n->leaving = false;
+	n->incarnation = m->incarnation;
+	n->term = (uint32_t)(r->epoch + 1);
+	n->weight_conf = m->u.ready.weight;
+	n->hold_back = m->u.ready.hold_back && n->ever && !repl_count(r, PHASE_GRACE, NOBODY, m->from);
+	uint32_t returned = n->ever;
+
+	n->ever = true;
+	memset(n->link, 0, sizeof(n->link));
+	memcpy(n->link, m->u.ready.link, m->u.ready.n_links * sizeof(n->link[0]));
+	note(fx, NOTE_ADMITTED, m->from, NOBODY, n->term, returned);
+	fx->changed = fx->tables = true;
+}
+
+static void apply_bye(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	struct repl_node *n = &r->node[m->from];
+
+	if (n->incarnation != m->incarnation || n->state == NODE_OFFLINE)
+		return;
+	if (n->state == NODE_ONLINE)
+		fail_node(r, m->from, FAIL_SELF, m->from, fx);
+	fx->n_notes = 0;
+	note(fx, NOTE_BYE, m->from, NOBODY, 0, 0);
+	n->state = NODE_OFFLINE;
+	fx->changed = fx->tables = true;
+}
+
+/* Fills r->next for one service; returns the number of buckets that a plan would move. */
+static uint32_t layout(struct repl *r, unsigned int s, const struct weights *w)
+{
+	uint32_t restored = 0;
+
+	for (uint32_t b = 0; b < r->p.buckets; b++) {
+		const struct repl_bucket *k = &r->bucket[s][b];
+		/* A crashed node is back in time for its connections: it gets its very buckets. */
+		bool restore = k->phase == PHASE_GRACE && w->w[k->other];
+
+		r->owner[b] = restore ? k->other : k->owner;
+		r->pinned[b] = k->phase != PHASE_STABLE;
+		restored += restore;
+	}
+	return restored + assign_share(r->owner, r->pinned, r->p.buckets, r->p.salt[s], w, r->next,
+				       r->scratch);
+}
+
+bool repl_plan_needed(struct repl *r)
+{
+	struct weights w;
+
+	if (r->plan)
+		return false;
+	plan_weights(r, &w);
+	uint64_t mask = weight_mask(&w, r->p.n_nodes);
+
+	if (!mask)
+		return false;
+	if (mask != r->alive || memcmp(&w, &r->hw, sizeof(w)))
+		return true;
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		if (layout(r, s, &w))
+			return true;
+	return false;
+}
+
+static void apply_plan(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	uint32_t n = 0;
+
+	if (!repl_plan_needed(r))
+		return;
+	plan_weights(r, &r->hw_next);
+	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		layout(r, s, &r->hw_next);
+		for (uint32_t b = 0; b < r->p.buckets; b++) {
+			struct repl_bucket *k = &r->bucket[s][b];
+			bool restore = k->phase == PHASE_GRACE && r->hw_next.w[k->other];
+
+			if (!restore && (k->phase != PHASE_STABLE || r->next[b] == k->owner ||
+					 r->next[b] == NOBODY))
+				continue;
+			n++;
+			k->other = restore ? k->other : r->next[b];
+			k->phase = PHASE_PREPARE;
+			k->flows = restore;
+		}
+	}
+	r->plan = r->epoch + 1;
+	r->preparing = true;
+	r->acks = 0;
+	note(fx, NOTE_PLAN, NOBODY, m->from, n, 0);
+	fx->changed = fx->tables = true;
+}
+
+static void apply_left(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	if (m->u.plan.plan != r->plan || r->preparing)
+		return;
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->p.buckets; b++) {
+			struct repl_bucket *k = &r->bucket[s][b];
+
+			if (k->phase != PHASE_HANDOFF || k->owner != m->from)
+				continue;
+			*k = (struct repl_bucket){ .owner = k->other, .other = k->owner,
+						   .phase = PHASE_ADOPT };
+			fx->changed = fx->tables = true;
+		}
+}
+
+static void apply_adopted(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	if (m->u.plan.plan != r->plan || r->preparing)
+		return;
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->p.buckets; b++) {
+			struct repl_bucket *k = &r->bucket[s][b];
+
+			if (k->phase != PHASE_ADOPT || k->owner != m->from)
+				continue;
+			k->phase = PHASE_DRAIN;
+			k->since = (uint32_t)(r->epoch + 1);
+			fx->changed = fx->tables = true;
+		}
+	advance_plan(r, fx);
+}
+
+static int apply_drained(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	uint32_t n = 0;
+
+	if (m->u.drained.service >= r->p.n_services || m->u.drained.size != r->p.buckets / 8)
+		return -EBADMSG;
+	for (uint32_t b = 0; b < r->p.buckets; b++) {
+		struct repl_bucket *k = &r->bucket[m->u.drained.service][b];
+
+		/* GRACE: it came back for its connections, and they are gone. */
+		if (!(m->u.drained.bitmap[b / 8] & (1u << (b % 8))) || k->other != m->from ||
+		    (k->phase != PHASE_DRAIN && k->phase != PHASE_GRACE) ||
+		    (int32_t)((uint32_t)m->u.drained.epoch - k->since) < 0)
+			continue;
+		settle(k, k->owner);
+		n++;
+	}
+	if (n) {
+		note(fx, m->u.drained.forced ? NOTE_DRAIN_FORCED : NOTE_DRAINED, m->from, NOBODY, n,
+		     m->u.drained.service);
+		fx->changed = fx->tables = true;
+	}
+	return 0;
+}
+
+static void apply_grace_end(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	unsigned int id = m->u.grace.node;
+	uint32_t n = 0;
+
+	if (r->node[id].state == NODE_ONLINE)
+		return;
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->p.buckets; b++)
+			if (r->bucket[s][b].phase == PHASE_GRACE && r->bucket[s][b].other == id) {
+				settle(&r->bucket[s][b], r->bucket[s][b].owner);
+				n++;
+			}
+	if (n) {
+		note(fx, NOTE_GRACE_END, id, NOBODY, n, 0);
+		fx->changed = fx->tables = true;
+	}
+}
+
+static int apply_order(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	unsigned int id = m->u.order.node;
+	struct repl_node before, *n;
+
+	if (m->u.order.type >= ORDER_TYPES_N)
+		return -EBADMSG;
+	if (m->u.order.type == ORDER_LEAVE || m->u.order.type == ORDER_CONF_WEIGHT)
+		id = m->from;
+	if (m->u.order.type != ORDER_FAILBACK && (id < 1 || id > r->p.n_nodes))
+		return -EBADMSG;
+	n = &r->node[id <= r->p.n_nodes ? id : 0];
+	before = *n;
+	switch ((enum order_type)m->u.order.type) {
+	case ORDER_DRAIN:
+		n->drain = true;
+		break;
+	case ORDER_UNDRAIN:
+		n->drain = n->hold_back = false;
+		break;
+	case ORDER_WEIGHT:
+		n->weight_order = m->u.order.value > 1000 ? ORDER_AUTO : m->u.order.value;
+		break;
+	case ORDER_CONF_WEIGHT:
+		n->weight_conf = m->u.order.value > 1000 ? 1000 : m->u.order.value;
+		break;
+	case ORDER_FAILBACK:
+		for (unsigned int i = 1; i <= r->p.n_nodes; i++) {
+			fx->changed |= r->node[i].hold_back;
+			r->node[i].hold_back = false;
+		}
+		break;
+	case ORDER_LEAVE:
+		n->leaving = n->state == NODE_ONLINE && n->incarnation == m->incarnation;
+		break;
+	case ORDER_TAKEOVER:
+		if (id == m->from)
+			break;
+		fx->changed |= !mask_has(r->dead, id);
+		r->dead |= node_bit(id);
+		if (n->state == NODE_ONLINE)
+			fail_node(r, id, FAIL_LEASE, m->from, fx);
+		break;
+	case ORDER_TYPES_N:
+		return -EBADMSG;
+	}
+	fx->changed |= memcmp(&before, n, sizeof(before)) != 0;
+	if (fx->changed)
+		note(fx, NOTE_ORDER, id, m->from, m->u.order.value, m->u.order.type);
+	return 0;
+}
+
+static void apply_ack(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	if (m->u.plan.plan != r->plan || !r->preparing || mask_has(r->acks, m->from) ||
+	    r->node[m->from].state != NODE_ONLINE || r->node[m->from].incarnation != m->incarnation)
+		return;
+	r->acks |= node_bit(m->from);
+	fx->changed = true;
+	advance_plan(r, fx);
+}
+
+int repl_apply(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	int err = 0;
+
+	memset(fx, 0, sizeof(*fx));
+	if (m->from < 1 || m->from > r->p.n_nodes || !msg_is_replicated(m->type))
+		return -EBADMSG;
+	switch (m->type) {
+	case MSG_READY:
+		if (m->u.ready.n_links > SERVICES_MAX)
+			return -EBADMSG;
+		apply_ready(r, m, fx);
+		break;
+	case MSG_FAIL:
+		if (m->u.fail.node < 1 || m->u.fail.node > r->p.n_nodes || m->u.fail.kind > FAIL_SELF)
+			return -EBADMSG;
+		apply_fail(r, m, fx);
+		break;
+	case MSG_BYE:
+		apply_bye(r, m, fx);
+		break;
+	case MSG_PLAN:
+		apply_plan(r, m, fx);
+		break;
+	case MSG_ACK:
+		apply_ack(r, m, fx);
+		break;
+	case MSG_LEFT:
+		apply_left(r, m, fx);
+		break;
+	case MSG_ADOPTED:
+		apply_adopted(r, m, fx);
+		break;
+	case MSG_DRAINED:
+		err = apply_drained(r, m, fx);
+		break;
+	case MSG_GRACE_END:
+		if (m->u.grace.node < 1 || m->u.grace.node > r->p.n_nodes)
+			return -EBADMSG;
+		apply_grace_end(r, m, fx);
+		break;
+	case MSG_ORDER:
+		err = apply_order(r, m, fx);
+		break;
+	case MSG_NONE:
+	case MSG_ROUND:
+	case MSG_STATE:
+	case MSG_SNAP:
+	case MSG_CLEAR_REQ:
+	case MSG_CLEAR_ACK:
+	case MSG_DIGEST:
+	case MSG_TYPES_N:
+		return -EBADMSG;
+	}
+	if (fx->changed)
+		r->epoch++;
+	return err;
+}
+
+/* ---- digest, snapshot, invariants ---- */
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+	h ^= v + UINT64_C(0x9e3779b97f4a7c15) + (h << 6) + (h >> 2);
+	h *= UINT64_C(0xff51afd7ed558ccd);
+	return h ^ (h >> 32);
+}
+
+static uint64_t mix_addr(uint64_t h, const struct addr *a)
+{
+	h = mix(h, a->family);
+	for (unsigned int i = 0; i < 16; i += 8) {
+		uint64_t v = 0;
+
+		for (unsigned int j = 0; j < 8; j++)
+			v = v << 8 | a->b[i + j];
+		h = mix(h, v);
+	}
+	return h;
+}
+
+static uint64_t mix_node(uint64_t h, const struct repl_node *n, unsigned int n_services)
+{
+	h = mix(h, (uint64_t)n->state | (uint64_t)n->drain << 8 | (uint64_t)n->leaving << 9 |
+		   (uint64_t)n->hold_back << 10 | (uint64_t)n->ever << 11 | (uint64_t)n->refused << 12 |
+		   (uint64_t)n->weight_conf << 16 | (uint64_t)n->weight_order << 32);
+	h = mix(mix(h, n->term), n->incarnation);
+	for (unsigned int s = 0; s < n_services; s++) {
+		for (unsigned int i = 0; i < 6; i++)
+			h = mix(h, n->link[s].mac[i]);
+		h = mix_addr(mix_addr(h, &n->link[s].addr4), &n->link[s].addr6);
+	}
+	return h;
+}
+
+uint64_t repl_digest(const struct repl *r)
+{
+	uint64_t h = mix(mix(mix(r->p.buckets, r->p.n_nodes), r->p.n_services), r->epoch);
+
+	h = mix(mix(mix(h, r->lineage), r->config), r->dead);
+	h = mix(mix(mix(mix(h, r->plan), r->preparing), r->acks), r->alive);
+	for (unsigned int i = 1; i <= r->p.n_nodes; i++) {
+		h = mix(h, (uint64_t)r->hw.w[i] << 16 | r->hw_next.w[i]);
+		h = mix_node(h, &r->node[i], r->p.n_services);
+	}
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->p.buckets; b++) {
+			const struct repl_bucket *k = &r->bucket[s][b];
+
+			h = mix(h, (uint64_t)k->owner | (uint64_t)k->other << 8 |
+				   (uint64_t)k->phase << 16 | (uint64_t)k->flows << 24 |
+				   (uint64_t)k->since << 32);
+		}
+	return h;
+}
+
+size_t repl_save_max(const struct repl *r)
+{
+	return 256 + (size_t)r->p.n_nodes * (64 + r->p.n_services * 64u) +
+	       (size_t)r->p.n_services * r->p.buckets * 8;
+}
+
+static void put_addr(struct buf_w *w, const struct addr *a)
+{
+	buf_put8(w, a->family);
+	buf_put(w, a->b, sizeof(a->b));
+}
+
+static void get_addr(struct buf_r *r, struct addr *a)
+{
+	a->family = buf_get8(r);
+	buf_get(r, a->b, sizeof(a->b));
+}
+
+static void save_node(const struct repl *r, struct buf_w *w, unsigned int i)
+{
+	const struct repl_node *n = &r->node[i];
+
+	buf_put16(w, r->hw.w[i]);
+	buf_put16(w, r->hw_next.w[i]);
+	buf_put8(w, n->state);
+	buf_put8(w, (uint8_t)(n->drain | n->leaving << 1 | n->hold_back << 2 | n->ever << 3 |
+			      n->refused << 4));
+	buf_put16(w, n->weight_conf);
+	buf_put16(w, n->weight_order);
+	buf_put32(w, n->term);
+	buf_put64(w, n->incarnation);
+	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		buf_put(w, n->link[s].mac, 6);
+		put_addr(w, &n->link[s].addr4);
+		put_addr(w, &n->link[s].addr6);
+	}
+}
+
+size_t repl_save(const struct repl *r, uint8_t *buf, size_t size)
+{
+	struct buf_w w = buf_writer(buf, size);
+
+	buf_put8(&w, SNAPSHOT_VERSION);
+	buf_put8(&w, r->p.n_nodes);
+	buf_put8(&w, r->p.n_services);
+	buf_put32(&w, r->p.buckets);
+	buf_put64(&w, r->epoch);
+	buf_put64(&w, r->lineage);
+	buf_put64(&w, r->config);
+	buf_put64(&w, r->dead);
+	buf_put64(&w, r->plan);
+	buf_put8(&w, r->preparing);
+	buf_put64(&w, r->acks);
+	buf_put64(&w, r->alive);
+	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
+		save_node(r, &w, i);
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->p.buckets; b++) {
+			const struct repl_bucket *k = &r->bucket[s][b];
+
+			buf_put8(&w, k->owner);
+			buf_put8(&w, (uint8_t)(k->phase | k->flows << 4));
+			if (k->phase != PHASE_STABLE) {
+				buf_put8(&w, k->other);
+				buf_put32(&w, k->since);
+			}
+		}
+	return w.err ? 0 : w.pos;
+}
+
+static void load_node(struct repl *r, struct buf_r *b, unsigned int i, bool *bad)
+{
+	struct repl_node *n = &r->node[i];
+
+	r->hw.w[i] = buf_get16(b);
+	r->hw_next.w[i] = buf_get16(b);
+	n->state = buf_get8(b);
+	uint8_t f = buf_get8(b);
+
+	n->drain = f & 1;
+	n->leaving = f >> 1 & 1;
+	n->hold_back = f >> 2 & 1;
+	n->ever = f >> 3 & 1;
+	n->refused = f >> 4 & 1;
+	n->weight_conf = buf_get16(b);
+	n->weight_order = buf_get16(b);
+	n->term = buf_get32(b);
+	n->incarnation = buf_get64(b);
+	*bad |= n->state > NODE_FAILED || f > 31;
+	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		buf_get(b, n->link[s].mac, 6);
+		get_addr(b, &n->link[s].addr4);
+		get_addr(b, &n->link[s].addr6);
+	}
+}
+
+static void load_bucket(struct repl_bucket *k, struct buf_r *b, unsigned int n_nodes, bool *bad)
+{
+	memset(k, 0, sizeof(*k));
+	k->owner = buf_get8(b);
+	uint8_t f = buf_get8(b);
+
+	k->phase = f & 15;
+	k->flows = f >> 4 & 1;
+	if (k->phase != PHASE_STABLE) {
+		k->other = buf_get8(b);
+		k->since = buf_get32(b);
+	}
+	*bad |= k->owner > n_nodes || k->other > n_nodes || k->phase >= PHASES_N || f > 31;
+}
+
+/* Reads into 'r' itself; the caller has kept what was there. */
+static bool load_all(struct repl *r, struct buf_r *b)
+{
+	bool bad = false;
+
+	if (buf_get8(b) != SNAPSHOT_VERSION || buf_get8(b) != r->p.n_nodes ||
+	    buf_get8(b) != r->p.n_services || buf_get32(b) != r->p.buckets)
+		return false;
+	r->epoch = buf_get64(b);
+	r->lineage = buf_get64(b);
+	r->config = buf_get64(b);
+	r->dead = buf_get64(b);
+	r->plan = buf_get64(b);
+	r->preparing = buf_get8(b) != 0;
+	r->acks = buf_get64(b);
+	r->alive = buf_get64(b);
+	bad |= ((r->dead | r->acks | r->alive) & ~all_nodes(r)) != 0;
+	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
+		load_node(r, b, i, &bad);
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t k = 0; k < r->p.buckets; k++)
+			load_bucket(&r->bucket[s][k], b, r->p.n_nodes, &bad);
+	return !bad && !b->err && !buf_left(b) && repl_valid(r);
+}
+
+int repl_load(struct repl *r, const uint8_t *buf, size_t size)
+{
+	struct repl *tmp;
+	struct buf_r b = buf_reader(buf, size);
+
+	/* Not in the steady state: a newcomer's once-only load may allocate. */
+	if (repl_new(&tmp, &r->p))
+		return -ENOMEM;
+	if (!load_all(tmp, &b)) {
+		repl_free(tmp);
+		return -EBADMSG;
+	}
+	struct repl old = *r;
+
+	*r = *tmp;
+	*tmp = old;
+	repl_free(tmp);
+	return 0;
+}
+
+bool repl_valid(const struct repl *r)
+{
+	uint64_t online = repl_online(r);
+
+	if ((r->alive & ~online) || (r->acks & ~online) || (r->preparing && !r->plan))
+		return false;
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->p.buckets; b++) {
+			const struct repl_bucket *k = &r->bucket[s][b];
+			bool owned = mask_has(online, k->owner), other = mask_has(online, k->other);
+			bool ok = false;
+
+			switch ((enum repl_phase)k->phase) {
+			case PHASE_STABLE:
+				ok = k->other == NOBODY && (owned || k->owner == NOBODY) && !k->flows;
+				break;
+			case PHASE_PREPARE:
+				ok = r->preparing && other && (owned || k->owner == NOBODY);
+				break;
+			case PHASE_HANDOFF:
+				ok = r->plan && !r->preparing && other && owned;
+				break;
+			case PHASE_ADOPT:
+				ok = r->plan && !r->preparing && other && owned && !k->flows;
+				break;
+			case PHASE_DRAIN:
+				ok = other && owned && !k->flows;
+				break;
+			case PHASE_GRACE:
+				ok = owned && k->other != NOBODY && !k->flows;
+				break;
+			case PHASES_N:
+				break;
+			}
+			if (!ok || (k->owner && k->owner == k->other))
+				return false;
+		}
+	return true;
+}

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
+# what the module depends on; when it grows, the design slipped.
+
+TESTS := addr jhash buf conf assign repl lease agent msg hello key rules_plan rules_enc compile proto
+
+T_addr       := util/addr
+T_jhash      := util/jhash util/addr
+T_buf        := util/buf
+T_conf       := $(addprefix conf/,$(CONF)) util/addr util/jhash core/types
+T_assign     := core/assign util/jhash util/addr
+T_repl       := core/repl core/assign core/types util/jhash util/addr util/buf
+T_lease      := core/lease
+T_agent      := core/agent core/repl core/compile core/assign core/types wire/msg util/jhash util/addr util/buf
+T_msg        := wire/msg util/buf util/addr util/jhash
+T_hello      := wire/hello util/buf
+T_key        := io/key
+T_rules_plan := io/rules_plan util/addr util/jhash core/types
+T_rules_enc  := io/rules_plan io/rules_enc util/addr util/jhash core/types
+T_compile    := core/compile core/repl core/assign core/types util/jhash util/addr util/buf
+T_proto      := ctl/proto
+
+define unit_rule
+$(B)/tests/$(1)_test: $(B)/tests/unit/$(1)_test.o $(addprefix $(B)/clusterd/,$(addsuffix .o,$(T_$(1))))
+	@mkdir -p $$(@D)
+	@echo "  LD      $$@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ -lcmocka $(LIBS)
+endef
+$(foreach t,$(TESTS),$(eval $(call unit_rule,$(t))))
+
+$(B)/tests/assign_bench: $(addprefix $(B)/,tests/bench/assign_bench.o $(addprefix clusterd/,$(addsuffix .o,$(T_assign))))
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+
+# Against the kernel and a real corosync, in namespaces of their own.
+K_netif := io/netif io/flows util/addr util/jhash util/log
+K_group := io/group
+
+define kernel_rule
+$(B)/tests/$(1)_kernel: $(B)/tests/netns/$(1)_kernel.o $(addprefix $(B)/clusterd/,$(addsuffix .o,$(K_$(1))))
+	@mkdir -p $$(@D)
+	@echo "  LD      $$@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ $(LIBS)
+endef
+$(foreach t,netif group,$(eval $(call kernel_rule,$(t))))
+
+unit: $(foreach t,$(TESTS),$(B)/tests/$(t)_test)
+	@for t in $^; do $$t || exit 1; done
+
+.PHONY: unit
