@@ -251,10 +251,11 @@ static bool scan_known(struct conf_scan *s, unsigned int line, const char *key)
 		return false;
 	}
 	for (enum conf_kind k = KIND_CLUSTER; k <= KIND_NODE; k++) {
-		if (!conf_key_find(k, key))
+		near = conf_key_nearest(k, key);
+		if (!near)
 			continue;
-		conf_complain_at(s->r, line, s->section, key, "unknown key here; it belongs in [%s%s]",
-				 conf_kind_str(k), k == KIND_CLUSTER ? "" : " NAME");
+		conf_complain_at(s->r, line, s->section, key, "unknown key here; '%s' belongs in [%s%s]",
+				 near->key, conf_kind_str(k), k == KIND_CLUSTER ? "" : " NAME");
 		return false;
 	}
 	conf_complain_at(s->r, line, s->section, key,
@@ -402,8 +403,14 @@ static void scan_line(struct conf_scan *s, unsigned int line, const char *text, 
 static void scan(struct conf_scan *s, const char *text, size_t size)
 {
 	unsigned int line = 1;
+	size_t at = 0;
 
-	for (size_t at = 0; at < size; line++) {
+	if (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
+		conf_complain_at(s->r, 1, "", "", "file begins with a UTF-8 byte order mark; save it "
+				 "without");
+		at = 3;
+	}
+	for (; at < size; line++) {
 		const char *newline = memchr(text + at, '\n', size - at);
 		size_t len = newline ? (size_t)(newline - (text + at)) : size - at;
 
@@ -439,7 +446,8 @@ static void read_section(struct conf_report *r, const dictionary *d, enum conf_k
 		it = r->scan ? scan_find(r->scan, section, k->key) : NULL;
 		if (!it) {
 			if (!k->def && !conf_is_bad(r, section, k->key))
-				conf_complain(r, section, k->key, "missing; %s", k->meaning);
+				conf_complain(r, section, k->key, "missing, and it has no default: %s",
+					      k->meaning);
 			continue;
 		}
 		if (conf_is_bad(r, section, k->key) && !*it->value)
