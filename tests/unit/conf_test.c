@@ -202,7 +202,7 @@ static void test_64_nodes(void **state)
 	char *again;
 
 	for (int i = 1; i <= NODES_MAX; i++)
-		len += sprintf(text + len, "%sn%d=10.20.30.%d", i > 1 ? "," : "", i, i);
+		len += sprintf(text + len, "%sn%d=10.2.30.%d", i > 1 ? "," : "", i, i);
 	must_parse(&conf, text);
 	assert_int_equal(conf.n_nodes, NODES_MAX);
 	again = printed(conf_print, &conf);
