@@ -21,21 +21,21 @@ static void check_nodes(const struct conf *c, struct conf_report *r)
 
 		if (n->addr.family != c->node[0].addr.family && !mixed) {
 			mixed = true;
-			conf_complain(r, "cluster", "nodes", "%s and %s have addresses of different "
-				      "families; use IPv4 for all nodes or IPv6 for all",
+			conf_complain(r, "cluster", "nodes", "%s and %s have addresses of "
+				      "different families; use IPv4 for all nodes or IPv6 for all",
 				      c->node[0].name, n->name);
 		}
 		for (unsigned int j = 0; j < i; j++) {
 			/* iniparser does not tell [node N1] from [node n1]. */
 			if (!strcasecmp(c->node[j].name, n->name))
-				conf_complain(r, "cluster", "nodes", "name '%s' is there twice%s; give "
-					      "each node its own", n->name,
+				conf_complain(r, "cluster", "nodes", "name '%s' is there twice%s; "
+					      "give each node its own", n->name,
 					      strcmp(c->node[j].name, n->name) ?
 					      " (upper and lower case are the same here)" : "");
 			if (!addr_cmp(&c->node[j].addr, &n->addr))
-				conf_complain(r, "cluster", "nodes", "%s and %s have the same address "
-					      "%s; give each node its own", c->node[j].name, n->name,
-					      addr_str(&n->addr, a));
+				conf_complain(r, "cluster", "nodes", "%s and %s have the same "
+					      "address %s; give each node its own",
+					      c->node[j].name, n->name, addr_str(&n->addr, a));
 		}
 	}
 }
@@ -50,8 +50,8 @@ static void check_weights(const struct conf *c, struct conf_report *r)
 			return;
 	}
 	if (c->n_nodes && !conf_is_bad(r, "cluster", "nodes"))
-		conf_complain(r, section, "weight", "all nodes have weight 0, so nobody would serve; "
-			      "give one of them more");
+		conf_complain(r, section, "weight", "all nodes have weight 0, so nobody would "
+			      "serve; give one of them more");
 }
 
 static bool has_addr(const struct conf_service *s, const struct addr *a)
@@ -76,13 +76,14 @@ static void check_tiebreak(const struct conf *c, struct conf_report *r)
 	addr_str(&c->witness, a);
 	for (unsigned int i = 0; i < c->n_nodes; i++)
 		if (!addr_cmp(&c->node[i].addr, &c->witness))
-			conf_complain(r, "cluster", "tiebreak", "%s is node %s, which cannot be its own "
-				      "witness; use a third machine, the gateway say", a,
+			conf_complain(r, "cluster", "tiebreak", "%s is node %s, which cannot be "
+				      "its own witness; use a third machine, the gateway say", a,
 				      c->node[i].name);
 	for (unsigned int i = 0; i < c->n_services; i++)
 		if (has_addr(&c->service[i], &c->witness))
-			conf_complain(r, "cluster", "tiebreak", "%s is a VIP of service %s, which every "
-				      "node would answer itself; use a third machine, the gateway say",
+			conf_complain(r, "cluster", "tiebreak", "%s is a VIP of service %s, which "
+				      "every node would answer itself; use a third machine, the "
+				      "gateway say",
 				      a, c->service[i].name);
 }
 
@@ -90,15 +91,15 @@ static void check_cluster(const struct conf *c, struct conf_report *r)
 {
 	if (c->hang_ms < c->lease_ms && !conf_is_bad(r, "cluster", "hang") &&
 	    !conf_is_bad(r, "cluster", "lease"))
-		conf_complain(r, "cluster", "hang", "%u ms is shorter than lease (%u ms): the daemon "
-			      "would fence itself at each delay; use lease or more", c->hang_ms,
-			      c->lease_ms);
+		conf_complain(r, "cluster", "hang", "%u ms is shorter than lease (%u ms): the "
+			      "daemon would fence itself at each delay; use lease or more",
+			      c->hang_ms, c->lease_ms);
 	if (c->port == COROSYNC_PORT || c->port == COROSYNC_PORT - 1)
-		conf_complain(r, "cluster", "port", "%u is corosync's own port; use another one, 5407 "
-			      "say", c->port);
+		conf_complain(r, "cluster", "port", "%u is corosync's own port; use another one, "
+			      "5407 say", c->port);
 	if (!c->n_services)
-		conf_complain(r, "", "", "there is no service; add a section [service NAME] with vip "
-			      "and port");
+		conf_complain(r, "", "", "there is no service; add a section [service NAME] with "
+			      "vip and port");
 }
 
 static bool ports_overlap(const struct conf_port *a, const struct conf_port *b)
@@ -124,9 +125,9 @@ static void check_service(const struct conf *c, const struct conf_service *s,
 	for (unsigned int i = 0; i < s->n_vips; i++) {
 		for (unsigned int j = 0; j < c->n_nodes; j++)
 			if (!addr_cmp(&s->vip[i], &c->node[j].addr))
-				conf_complain(r, section, "vip", "%s is the address of node %s; use one "
-					      "that no machine has", addr_str(&s->vip[i], a),
-					      c->node[j].name);
+				conf_complain(r, section, "vip", "%s is the address of node %s; "
+					      "use one that no machine has",
+					      addr_str(&s->vip[i], a), c->node[j].name);
 		for (unsigned int j = 0; j < i; j++)
 			if (!addr_cmp(&s->vip[i], &s->vip[j]))
 				conf_complain(r, section, "vip", "%s is there twice; take one out",
@@ -157,13 +158,13 @@ static void check_pair(const struct conf_service *before, const struct conf_serv
 	for (unsigned int i = 0; i < s->n_ports; i++)
 		for (unsigned int j = 0; j < before->n_ports; j++)
 			if (ports_overlap(&s->port[i], &before->port[j]))
-				conf_complain(r, section, "port", "service %s has %s at %s already; give "
-					      "each service its own ports or VIPs", before->name,
-					      port_str(&before->port[j], p), a);
+				conf_complain(r, section, "port", "service %s has %s at %s "
+					      "already; give each service its own ports or VIPs",
+					      before->name, port_str(&before->port[j], p), a);
 	if (strcmp(s->interface, before->interface) && !conf_is_bad(r, section, "interface") &&
 	    !conf_is_bad(r, earlier, "interface"))
-		conf_complain(r, section, "interface", "service %s has %s too, but another interface; "
-			      "give both the same", before->name, a);
+		conf_complain(r, section, "interface", "service %s has %s too, but another "
+			      "interface; give both the same", before->name, a);
 }
 
 void conf_check(const struct conf *c, struct conf_report *r)

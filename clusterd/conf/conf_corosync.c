@@ -18,7 +18,8 @@ void conf_corosync(const struct conf *c, FILE *out)
 	char a[ADDR_STR];
 
 	fprintf(out,
-		"# Made by 'clusterctl corosync-conf' from [cluster] of clusterd.ini: change it there.\n"
+		"# Made by 'clusterctl corosync-conf' from [cluster] of clusterd.ini: change it "
+		"there.\n"
 		"totem {\n"
 		"\tversion: 2\n"
 		"\tcluster_name: %s\n"

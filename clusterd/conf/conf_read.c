@@ -41,7 +41,7 @@ struct conf_scan {
 	enum conf_kind kind;		/* of the current section */
 	char section[SECTION_SIZE];	/* the current section, "" before the first */
 	bool ignore;			/* the current section is wrong as a whole */
-	bool repeated;			/* it was there before: look at its keys, but do not use them */
+	bool repeated;			/* it was there before: its keys are not used */
 	bool failed;			/* out of memory */
 };
 
@@ -178,14 +178,15 @@ static void scan_header(struct conf_scan *s, unsigned int line, char *text)
 		if (!strcasecmp(kind, conf_kind_str(s->kind)))
 			break;
 	if (s->kind > KIND_NODE) {
-		conf_complain_at(s->r, line, s->section, "", "unknown section; there are [cluster], "
-				 "[service NAME] and [node NAME]");
+		conf_complain_at(s->r, line, s->section, "", "unknown section; there are "
+				 "[cluster], [service NAME] and [node NAME]");
 		return;
 	}
 	flaw = s->kind == KIND_CLUSTER ? NULL : conf_name_flaw(name);
 	if (s->kind == KIND_CLUSTER && *name) {
 		conf_complain_at(s->r, line, s->section, "",
-				 "takes no name here; write [cluster] and name = %.40s in it", name);
+				 "takes no name here; write [cluster] and name = %.40s in it",
+				 name);
 		return;
 	}
 	if (flaw) {
@@ -199,7 +200,8 @@ static void scan_header(struct conf_scan *s, unsigned int line, char *text)
 	s->repeated = before != NULL;
 	if (before) {
 		conf_complain_at(s->r, line, s->section, "", "section is in line %u already%s; "
-				 "merge the two", before->line, strcmp(before->section, s->section) ?
+				 "merge the two",
+				 before->line, strcmp(before->section, s->section) ?
 				 " (upper and lower case are the same here)" : "");
 		return;
 	}
@@ -221,8 +223,8 @@ static char *value_end(struct conf_scan *s, unsigned int line, const char *key, 
 		return text + strcspn(text, ";#");
 	end = strchr(text + 1, *text);
 	if (!end) {
-		conf_complain_at(s->r, line, s->section, key, "no closing quote; add it or take the "
-				 "opening one out");
+		conf_complain_at(s->r, line, s->section, key, "no closing quote; add it or take "
+				 "the opening one out");
 		return NULL;
 	}
 	rest = end + 1;
@@ -230,7 +232,8 @@ static char *value_end(struct conf_scan *s, unsigned int line, const char *key, 
 		rest++;
 	if (*rest && *rest != ';' && *rest != '#') {
 		conf_complain_at(s->r, line, s->section, key,
-				 "text after the closing quote; begin a comment with ; or take it out");
+				 "text after the closing quote; begin a comment with ; or take "
+				 "it out");
 		return NULL;
 	}
 	*inner = text + 1;
@@ -254,12 +257,14 @@ static bool scan_known(struct conf_scan *s, unsigned int line, const char *key)
 		near = conf_key_nearest(k, key);
 		if (!near)
 			continue;
-		conf_complain_at(s->r, line, s->section, key, "unknown key here; '%s' belongs in [%s%s]",
+		conf_complain_at(s->r, line, s->section, key, "unknown key here; '%s' "
+				 "belongs in [%s%s]",
 				 near->key, conf_kind_str(k), k == KIND_CLUSTER ? "" : " NAME");
 		return false;
 	}
 	conf_complain_at(s->r, line, s->section, key,
-			 "unknown key; clusterd.ini(5) lists the keys of [%s]", conf_kind_str(s->kind));
+			 "unknown key; clusterd.ini(5) lists the keys of [%s]",
+			 conf_kind_str(s->kind));
 	return false;
 }
 
@@ -278,15 +283,16 @@ static void scan_pair(struct conf_scan *s, unsigned int line, char *text)
 	if (s->ignore)
 		return;
 	if (!equals || (comment && comment < equals)) {
-		conf_complain_at(s->r, line, s->section, "", "'%.40s' has no '='; write key = value, "
-				 "or begin a comment with ;", text);
+		conf_complain_at(s->r, line, s->section, "", "'%.40s' has no '='; write key = "
+				 "value, or begin a comment with ;", text);
 		return;
 	}
 	*equals = '\0';
 	key = trim(text);
 	value = trim(equals + 1);
 	if (!*key) {
-		conf_complain_at(s->r, line, s->section, "", "no key before '='; write key = value");
+		conf_complain_at(s->r, line, s->section, "", "no key before '='; write key = "
+				 "value");
 		return;
 	}
 	if (!scan_known(s, line, key))
@@ -295,7 +301,8 @@ static void scan_pair(struct conf_scan *s, unsigned int line, char *text)
 	if (before || s->repeated) {
 		if (before)
 			conf_complain_at(s->r, line, s->section, key,
-					 "key is in line %u already; keep one of them", before->line);
+					 "key is in line %u already; keep one of them",
+					 before->line);
 		return;
 	}
 	end = value_end(s, line, key, value, &inner);
@@ -341,8 +348,9 @@ static bool scan_bytes(struct conf_scan *s, unsigned int line, const char *text,
 		return false;
 	}
 	if (!comment && size > LINE_SIZE_MAX) {
-		conf_complain_at(s->r, line, s->section, key, "line has %zu bytes and %u is the most; "
-				 "use shorter names or leave blanks out", size, LINE_SIZE_MAX);
+		conf_complain_at(s->r, line, s->section, key, "line has %zu bytes and %u is the "
+				 "most; use shorter names or leave blanks out",
+				 size, LINE_SIZE_MAX);
 		return false;
 	}
 	for (; *p && !comment; p++) {
@@ -350,14 +358,14 @@ static bool scan_bytes(struct conf_scan *s, unsigned int line, const char *text,
 
 		if (b == quote)
 			quote = 0;
-		else if (!quote && (b == '"' || b == '\''))	/* a ; in quotes begins no comment */
-			quote = (char)b;
+		else if (!quote && (b == '"' || b == '\''))
+			quote = (char)b;	/* a ; in quotes begins no comment */
 		comment = !quote && (b == ';' || b == '#');
 		if (comment || b == '\t' || (b >= ' ' && b <= '~' && b != '%' && b != '\\'))
 			continue;
 		if (b >= ' ' && b <= '~')
-			conf_complain_at(s->r, line, s->section, key, "character '%c' is not allowed "
-					 "outside comments; take it out", b);
+			conf_complain_at(s->r, line, s->section, key, "character '%c' is not "
+					 "allowed outside comments; take it out", b);
 		else
 			conf_complain_at(s->r, line, s->section, key, "byte 0x%02x is not allowed "
 					 "outside comments; use plain ASCII", b);
@@ -406,8 +414,8 @@ static void scan(struct conf_scan *s, const char *text, size_t size)
 	size_t at = 0;
 
 	if (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
-		conf_complain_at(s->r, 1, "", "", "file begins with a UTF-8 byte order mark; save it "
-				 "without");
+		conf_complain_at(s->r, 1, "", "", "file begins with a UTF-8 byte order mark; save "
+				 "it without");
 		at = 3;
 	}
 	for (; at < size; line++) {
@@ -446,7 +454,8 @@ static void read_section(struct conf_report *r, const dictionary *d, enum conf_k
 		it = r->scan ? scan_find(r->scan, section, k->key) : NULL;
 		if (!it) {
 			if (!k->def && !conf_is_bad(r, section, k->key))
-				conf_complain(r, section, k->key, "missing, and it has no default: %s",
+				conf_complain(r, section, k->key, "missing, and it has no "
+					      "default: %s",
 					      k->meaning);
 			continue;
 		}
@@ -455,8 +464,8 @@ static void read_section(struct conf_report *r, const dictionary *d, enum conf_k
 		snprintf(path, sizeof(path), "%s:%s", section, k->key);
 		value = iniparser_getstring(d, path, NULL);
 		if (!value || strcmp(value, it->value))
-			conf_complain(r, section, k->key, "cannot be read as written; write the value "
-				      "without quotes or unusual characters");
+			conf_complain(r, section, k->key, "cannot be read as written; write the "
+				      "value without quotes or unusual characters");
 		else
 			conf_value_parse(k, base, value, section, r);
 	}
@@ -480,8 +489,9 @@ static void read_nodes(struct conf *c, struct conf_report *r, const dictionary *
 		name = s->item[i].section + strlen("node ");
 		id = conf_node_by_name(c, name);
 		if (id == NOBODY && !conf_is_bad(r, "cluster", "nodes"))
-			conf_complain_at(r, s->item[i].line, s->item[i].section, "", "[cluster] nodes "
-					 "has no node '%s'; add it there or take this section out", name);
+			conf_complain_at(r, s->item[i].line, s->item[i].section, "", "[cluster] "
+					 "nodes has no node '%s'; add it there or take this section "
+					 "out", name);
 		/* Its keys are checked in any case. */
 		read_section(r, d, KIND_NODE, s->item[i].section,
 			     id == NOBODY ? &ignored : &c->node[id - 1]);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The one list of all sections and keys.  Reader, checker, printer, reload and the check of
- * clusterd.ini(5) walk it: a new key is a new line here (and one in the man page, or the test fails).
+ * clusterd.ini(5) walk it: a new key is a new line here (and one in the man page, or the test
+ * fails).
  */
 #include "conf/conf_table.h"
 

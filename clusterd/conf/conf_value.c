@@ -121,7 +121,8 @@ static void parse_time(const struct ctx *x, void *base, const char *text)
 		return;
 	}
 	if (!*unit) {
-		COMPLAIN(x, "%.20s has no unit; write %.20sms, %.20ss or %.20sm", text, text, text, text);
+		COMPLAIN(x, "%.20s has no unit; write %.20sms, %.20ss or %.20sm",
+			 text, text, text, text);
 		return;
 	}
 	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
@@ -148,8 +149,8 @@ static void parse_word(const struct ctx *x, void *base, const char *text)
 	for (const struct conf_word *w = x->k->words; w->text; w++) {
 		if (!strcmp(w->text, text)) {
 			if (w->instead)
-				COMPLAIN(x, "'%.60s' is not supported by this version; use %s", text,
-					 w->instead);
+				COMPLAIN(x, "'%.60s' is not supported by this version; use %s",
+					 text, w->instead);
 			else
 				store_number(x->k, base, w->value);
 			return;
@@ -196,8 +197,8 @@ static void parse_tiebreak(const struct ctx *x, struct conf *c, const char *text
 	} else if (!strcmp(text, "lowest")) {
 		c->tiebreak = TIEBREAK_LOWEST;
 	} else if (addr_parse(&a, text)) {
-		COMPLAIN(x, "'%.60s' is not known here; use none, lowest or the numeric address of a "
-			 "witness", text);
+		COMPLAIN(x, "'%.60s' is not known here; use none, lowest or the numeric address of "
+			 "a witness", text);
 	} else if (usable(x, &a, text)) {
 		c->tiebreak = TIEBREAK_WITNESS;
 		c->witness = a;

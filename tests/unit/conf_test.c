@@ -323,8 +323,8 @@ static void test_digest(void **state)
 		"[service b]\nvip=10.0.0.8\nport=tcp/80",
 	};
 	static const char *const services[] = {
-		"vip=10.0.0.8\nport=tcp/80", "vip=10.0.0.9\nport=tcp/81", "vip=10.0.0.9\nport=udp/80",
-		"vip=10.0.0.9\nport=tcp/80-81", SERVICE "hash=source",
+		"vip=10.0.0.8\nport=tcp/80", "vip=10.0.0.9\nport=tcp/81",
+		"vip=10.0.0.9\nport=udp/80", "vip=10.0.0.9\nport=tcp/80-81", SERVICE "hash=source",
 	};
 	uint64_t seen[32], base = digest_of(NODES, SERVICE, "");
 	unsigned int n = 0;
@@ -373,7 +373,7 @@ static void test_corosync(void **state)
 	free(text);
 }
 
-/* 240/4 is nobody's.  127.0.0.1 cannot be a node, so the machine's own address is put in by hand. */
+/* 240/4 is nobody's.  127.0.0.1 cannot be read as a node's address, so it is put in by hand. */
 static void test_local_node(void **state)
 {
 	char interface[IFNAME_SIZE] = "";
@@ -454,7 +454,8 @@ static void test_man_page(void **state)
 /* The example in the page is a valid file. */
 static void test_man_example(void **state)
 {
-	char *page = read_file("doc/man/clusterd.ini.5"), *start = strstr(page, "\n.Bd -literal"), *end;
+	char *page = read_file("doc/man/clusterd.ini.5"), *end;
+	char *start = strstr(page, "\n.Bd -literal");
 
 	assert_non_null(start);
 	start = strchr(start + 1, '\n') + 1;
