@@ -16,7 +16,7 @@ VERSION := 0.1
 B       := build$(if $(SAN),-$(SAN))
 Q       := $(if $(V),,@)
 
-PKGS    := libnftnl libmnl libnetfilter_conntrack libcpg libquorum jansson libsystemd nettle
+PKGS    := libnftnl libmnl libnetfilter_conntrack libcpg libquorum libcorosync_common jansson libsystemd nettle
 WARN    := -Wall -Wextra -Werror -Wshadow -Wswitch-enum -Wmissing-prototypes -Wstrict-prototypes \
            -Wpointer-arith -Wformat=2 -Wvla -Wno-unused-parameter
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fvisibility=hidden -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \

@@ -7,15 +7,17 @@
  * worked.  The caller always hands over the complete wanted state; the adapter works out the
  * difference from what it last installed.
  *
- *   rules_plan.c  pure    wanted state -> objects (tables, chains, rules, sets, elements); diff
+ *   rules_build.c pure    wanted state -> objects (tables, chains, rules, sets, elements)
+ *   rules_plan.c  pure    difference of two such lists, text
  *   rules_enc.c   pure    operations -> bytes of one netlink batch (libnftnl)
- *   rules.c       effect  socket, acknowledgements, generation id, notifications, repair
+ *   rules_nl.c    effect  socket, acknowledgements, generation id
+ *   rules.c       effect  what is installed, splitting, notifications, repair
  *
  * Tables (all names begin with "clusterd"):
  *   netdev clusterd        live, owned by rules' socket: acceptance by service and bucket
- *   inet   clusterd        live, owned: "established here" check after conntrack
- *   arp    clusterd        live, owned: ARP for the VIP carries the shared MAC
- *   inet   clusterd_nd     (may be part of inet clusterd) neighbour discovery likewise
+ *   inet   clusterd        live, owned: "established here" check after conntrack; neighbour
+ *                          discovery for the VIP carries the shared MAC
+ *   arp    clusterd        live, owned: ARP likewise
  *   inet   clusterd_guard, arp clusterd_guard   persistent, not owned: drops VIP traffic that the
  *          live tables have not marked, keeps this node silent in ARP/ND for the VIP
  *   netdev clusterd_lease  owned by the lease's own socket (struct lease_table below)
@@ -112,9 +114,16 @@ int rules_repair(struct rules *r, const struct rules_want *want);
 
 const char *rules_strerror(const struct rules *r);
 
-/* Packet counters per service index: accepted, foreign drops, handed on, unknown drops. */
+/*
+ * Packets per service index: accepted, dropped as foreign, handed on.  'unknown' (mid-stream packets
+ * that conntrack does not know) is counted for the whole node, the same for every service.
+ */
 struct rules_counters { uint64_t accepted, foreign, handed, unknown; };
 int rules_counters(struct rules *r, unsigned int service, struct rules_counters *out);
+
+/* Transactions since the start or the last reset; 'longest_us' is time inside the kernel. */
+struct rules_timing { uint64_t transactions, conflicts; int64_t longest_us; };
+void rules_timing(struct rules *r, struct rules_timing *out, bool reset);
 
 /*
  * Tries the whole rule set in a throw-away network namespace (forks and unshares): can this kernel
