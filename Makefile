@@ -26,10 +26,10 @@ LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -liniparser -lpthread
 
 UTIL    := addr log buf jhash
 CONF    := conf_table conf_value conf_read conf_print conf_check conf_corosync
-CORE    := types assign repl agent lease compile
+CORE    := types msg assign repl agent agent_exchange lease compile
 WIRE    := msg hello
 IO      := rules rules_build rules_plan rules_enc rules_nl rules_lease netif flows group key
-CTL     := proto server cmds status
+CTL     := proto table server cmds status trace events
 DAEMON  := main turn heartbeat
 
 obj = $(addprefix $(B)/,$(addsuffix .o,$(1)))
@@ -40,7 +40,7 @@ WIRE_O := $(call obj,$(addprefix clusterd/wire/,$(WIRE)))
 IO_O   := $(call obj,$(addprefix clusterd/io/,$(IO)))
 CTL_O  := $(call obj,$(addprefix clusterd/ctl/,$(CTL)))
 DAEMON_O := $(call obj,$(addprefix clusterd/,$(DAEMON)))
-CLI_O  := $(call obj,clusterd/clusterctl clusterd/ctl/proto clusterd/ctl/render)
+CLI_O  := $(call obj,clusterd/clusterctl $(addprefix clusterd/ctl/,proto table client local grid render watch))
 
 all: $(B)/clusterd $(B)/clusterctl
 

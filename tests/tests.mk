@@ -2,23 +2,24 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl lease agent msg hello key rules_plan rules_enc compile proto
+TESTS := addr jhash buf conf assign repl lease agent msg hello key rules_plan rules_enc compile proto ctl
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
 T_buf        := util/buf
 T_conf       := $(addprefix conf/,$(CONF)) util/addr
 T_assign     := core/assign util/jhash util/addr
-T_repl       := core/repl core/assign core/types util/jhash util/addr util/buf
+T_repl       := core/repl core/msg core/assign core/types util/jhash util/addr util/buf
 T_lease      := core/lease
-T_agent      := core/agent core/repl core/compile core/assign core/types wire/msg util/jhash util/addr util/buf
-T_msg        := wire/msg util/buf util/addr util/jhash
+T_agent      := core/agent core/agent_exchange core/repl core/msg core/compile core/assign core/types util/jhash util/addr util/buf
+T_msg        := wire/msg core/msg util/buf util/addr util/jhash
 T_hello      := wire/hello util/buf
 T_key        := io/key
 T_rules_plan := io/rules_plan util/addr util/jhash core/types
 T_rules_enc  := io/rules_plan io/rules_enc util/addr util/jhash core/types
-T_compile    := core/compile core/repl core/assign core/types util/jhash util/addr util/buf
+T_compile    := core/compile core/repl core/msg core/assign core/types util/jhash util/addr util/buf
 T_proto      := ctl/proto
+T_ctl        := $(addprefix ctl/,$(CTL) client) util/addr util/jhash util/log core/types
 
 define unit_rule
 $(B)/tests/$(1)_test: $(B)/tests/unit/$(1)_test.o $(addprefix $(B)/clusterd/,$(addsuffix .o,$(T_$(1))))

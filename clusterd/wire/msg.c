@@ -14,28 +14,6 @@
 _Static_assert(SNAP_CHUNK + 64 < MSG_SIZE_MAX && BITMAP_MAX + 64 < MSG_SIZE_MAX,
 	       "every message must fit MSG_SIZE_MAX");
 
-const char *msg_type_str(enum msg_type t)
-{
-	static const char *const names[MSG_TYPES_N] = {
-#define X(name, text, repl) [MSG_##name] = text,
-		MSG_TYPES(X)
-#undef X
-	};
-
-	return t > MSG_NONE && t < MSG_TYPES_N ? names[t] : "?";
-}
-
-bool msg_is_replicated(enum msg_type t)
-{
-	static const bool replicated[MSG_TYPES_N] = {
-#define X(name, text, repl) [MSG_##name] = repl,
-		MSG_TYPES(X)
-#undef X
-	};
-
-	return t > MSG_NONE && t < MSG_TYPES_N && replicated[t];
-}
-
 static uint32_t cluster_hash(const char *cluster)
 {
 	return jhash(cluster, strlen(cluster), MSG_MAGIC);
@@ -185,6 +163,9 @@ static void put_body(struct buf_w *w, const struct msg *m)
 		buf_put64(w, m->u.state.epoch);
 		buf_put64(w, m->u.state.digest);
 		buf_put64(w, m->u.state.lineage);
+		buf_put64(w, m->u.state.config);
+		buf_put64(w, m->u.state.dead);
+		buf_put8(w, m->u.state.primary);
 		break;
 	case MSG_SNAP:
 		put_snap(w, m);
@@ -337,6 +318,9 @@ static void get_body(struct buf_r *r, struct msg *m)
 		m->u.state.epoch = buf_get64(r);
 		m->u.state.digest = buf_get64(r);
 		m->u.state.lineage = buf_get64(r);
+		m->u.state.config = buf_get64(r);
+		m->u.state.dead = buf_get64(r);
+		m->u.state.primary = buf_get8(r) != 0;
 		break;
 	case MSG_SNAP:
 		get_snap(r, m);

@@ -1,0 +1,962 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/agent.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "core/agent_priv.h"
+
+#define REPEAT_MS      300	/* a message that does not show is sent again after that */
+#define SOON_MS        20	/* orders are carried out at once, but several together in one plan */
+#define FIRST_MS       400	/* nodes of a cluster that starts come together */
+#define COUNT_MS       500	/* between two looks at the draining connections */
+#define DIGEST_MS      10000
+#define FENCE_MEMORY_MS 60000
+
+/* ---- small things ---- */
+
+const char *agent_name(const struct agent *a, unsigned int id)
+{
+	return id <= NODES_MAX && a->p.node_name[id][0] ? a->p.node_name[id] : "?";
+}
+
+void agent_event(struct agent *a, int priority, const char *name, const char *fmt, ...)
+{
+	char text[EVENT_TEXT];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	a->ops->event(a->arg, priority, name, text);
+}
+
+void agent_send(struct agent *a, struct msg *m)
+{
+	if (!a->up)
+		return;
+	m->from = a->p.self;
+	m->incarnation = a->p.incarnation;
+	a->ops->send(a->arg, m);
+}
+
+/* True when 'what' is new or due for repetition; notes that it is sent now. */
+static bool due(struct sent *s, uint64_t what, int64_t now)
+{
+	if (s->what == what && now < s->again)
+		return false;
+	s->what = what;
+	s->again = now + REPEAT_MS;
+	return true;
+}
+
+bool agent_quorate(const struct agent *a)
+{
+	if (!a->up || !mask_has(a->members, a->p.self))
+		return false;
+	if (repl_majority(a->repl, a->members))
+		return true;
+	/* Two nodes, one gone: whoever has the tie-break goes on alone. */
+	return a->p.repl.n_nodes == 2 && a->reachable && mask_count(a->members) == 1;
+}
+
+static bool self_online(const struct agent *a)
+{
+	const struct repl_node *n = repl_get_node(a->repl, a->p.self);
+
+	return n->state == NODE_ONLINE && n->incarnation == a->p.incarnation;
+}
+
+static unsigned int coordinator(const struct agent *a)
+{
+	return mask_lowest(repl_online(a->repl) & a->members);
+}
+
+static bool in_step(const struct agent *a)
+{
+	return a->synced && agent_quorate(a);
+}
+
+static void tables_changed(struct agent *a)
+{
+	a->version++;
+}
+
+static void command(struct agent *a, struct lease_cmd cmd)
+{
+	a->ops->lease(a->arg, &cmd);
+}
+
+/* ---- the lease machine follows the replicated state ---- */
+
+static void follow_peer(struct agent *a, unsigned int id)
+{
+	const struct repl_node *n = repl_get_node(a->repl, id);
+	uint32_t term = n->state == NODE_ONLINE ? n->term : 0;
+
+	if (mask_has(a->lost, id) && term != a->lost_term[id]) {
+		a->lost &= ~node_bit(id);
+		tables_changed(a);
+	}
+	if (term == a->told_term[id] && n->incarnation == a->told_incarnation[id])
+		return;
+	a->told_term[id] = term;
+	a->told_incarnation[id] = n->incarnation;
+	a->clear[id].active = false;
+	command(a, (struct lease_cmd){ .type = LCMD_SET_PEER, .node = (uint8_t)id, .term = term,
+				       .incarnation = n->incarnation });
+}
+
+static void follow_self(struct agent *a)
+{
+	uint32_t term = self_online(a) ? repl_get_node(a->repl, a->p.self)->term : 0;
+
+	if (a->term && term != a->term) {
+		a->fenced_term = a->term;
+		a->term = 0;
+		a->leased = false;
+		command(a, (struct lease_cmd){ .type = LCMD_FENCE });
+	}
+	/* A new term starts only on a table that belongs to it. */
+	if (term && !a->term && term != a->fenced_term && a->installed == a->version && !a->stopping) {
+		a->term = term;
+		command(a, (struct lease_cmd){ .type = LCMD_ADMIT, .term = term });
+	}
+}
+
+static void follow(struct agent *a)
+{
+	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
+		if (i != a->p.self)
+			follow_peer(a, i);
+	if (repl_dead(a->repl) != a->told_dead) {
+		a->told_dead = repl_dead(a->repl);
+		command(a, (struct lease_cmd){ .type = LCMD_DEAD, .mask = a->told_dead });
+	}
+	follow_self(a);
+}
+
+/* ---- applying the group's messages ---- */
+
+static void plan_soon(struct agent *a, int64_t at)
+{
+	if (!a->due_soon || at < a->due_soon)
+		a->due_soon = at;
+}
+
+static const char *const fail_text[] = {
+	[FAIL_LEASE] = "its lease is over", [FAIL_CRASH] = "its daemon died", [FAIL_SELF] = "it is fenced",
+};
+
+static const char *const order_text[] = {
+	[ORDER_DRAIN] = "drain", [ORDER_UNDRAIN] = "undrain", [ORDER_WEIGHT] = "weight",
+	[ORDER_CONF_WEIGHT] = "configured weight", [ORDER_FAILBACK] = "failback",
+	[ORDER_LEAVE] = "leave", [ORDER_TAKEOVER] = "takeover",
+};
+
+static void note_admitted(struct agent *a, const struct repl_note *n, int64_t now)
+{
+	bool unowned = false;
+
+	for (unsigned int s = 0; s < a->p.repl.n_services && !unowned; s++)
+		unowned = repl_owned(a->repl, s, NOBODY) != 0;
+	/* Traffic that nobody serves waits for no delay; nor do connections waiting for their node. */
+	if (repl_count(a->repl, PHASE_GRACE, NOBODY, n->node))
+		plan_soon(a, now);
+	else if (unowned && n->arg)
+		plan_soon(a, now + SOON_MS);
+	else if (!n->arg)
+		plan_soon(a, now + FIRST_MS);
+	else
+		a->due_quiet = now + a->p.failback_delay_ms;
+	a->grace_end[n->node] = 0;
+	agent_event(a, LOG_NOTICE, n->arg ? "FAIL_BACK" : "ADMITTED", "%s is admitted, term %u",
+		    agent_name(a, n->node), n->n);
+}
+
+static void note_failed(struct agent *a, const struct repl_note *n, int64_t now)
+{
+	a->due_quiet = now + a->p.failback_delay_ms;
+	if (n->arg == FAIL_CRASH)
+		a->grace_end[n->node] = now + a->p.grace_ms;
+	agent_event(a, LOG_WARNING, "FAIL_DOWN", "%s is down, %s, says %s", agent_name(a, n->node),
+		    fail_text[n->arg], agent_name(a, n->by));
+}
+
+static void note_moves(struct agent *a, const struct repl_note *n)
+{
+	if (n->type == NOTE_TAKEN)
+		agent_event(a, LOG_WARNING, "TAKE_OVER", "%s takes %u buckets of %s",
+			    n->by ? agent_name(a, n->by) : "nobody", n->n, agent_name(a, n->node));
+	else if (n->type == NOTE_PLAN)
+		agent_event(a, LOG_INFO, "PLAN", "%u buckets are going to move, says %s", n->n,
+			    agent_name(a, n->by));
+	else if (n->type == NOTE_MOVED)
+		agent_event(a, LOG_INFO, "MOVE", "%u buckets move now", n->n);
+	else if (n->type == NOTE_DRAIN_FORCED)
+		agent_event(a, LOG_WARNING, "DRAIN_TIMEOUT",
+			    "%s still had connections in %u buckets: they will be reset",
+			    agent_name(a, n->node), n->n);
+	else
+		agent_event(a, LOG_INFO, "DRAINED", "%s has no connections left in %u buckets",
+			    agent_name(a, n->node), n->n);
+}
+
+static void follow_note(struct agent *a, const struct repl_note *n, int64_t now)
+{
+	switch (n->type) {
+	case NOTE_ADMITTED:
+		note_admitted(a, n, now);
+		break;
+	case NOTE_FAILED:
+		note_failed(a, n, now);
+		break;
+	case NOTE_REFUSED:
+		agent_event(a, LOG_ERR, "REFUSED", "%s has another configuration and is not admitted",
+			    agent_name(a, n->node));
+		break;
+	case NOTE_BYE:
+		a->due_quiet = now + a->p.failback_delay_ms;
+		agent_event(a, LOG_NOTICE, "LEFT", "%s has stopped", agent_name(a, n->node));
+		break;
+	case NOTE_PLAN:
+	case NOTE_MOVED:
+	case NOTE_TAKEN:
+		note_moves(a, n);
+		break;
+	case NOTE_DRAINED:
+	case NOTE_DRAIN_FORCED:
+		note_moves(a, n);
+		plan_soon(a, now + 1000);
+		break;
+	case NOTE_GRACE_END:
+		plan_soon(a, now + a->p.failback_delay_ms);
+		agent_event(a, LOG_NOTICE, "GRACE_END",
+			    "%s has not come back in time for its connections", agent_name(a, n->node));
+		break;
+	case NOTE_ORDER:
+		plan_soon(a, now + SOON_MS);
+		agent_event(a, LOG_NOTICE, "ORDER", "%s %s, given at %s", order_text[n->arg],
+			    n->node ? agent_name(a, n->node) : "", agent_name(a, n->by));
+		break;
+	}
+}
+
+void agent_apply(struct agent *a, const struct msg *m, int64_t now)
+{
+	struct repl_fx fx;
+
+	if (repl_apply(a->repl, m, &fx)) {
+		a->n_bad++;
+		return;
+	}
+	for (unsigned int i = 0; i < fx.n_notes; i++)
+		follow_note(a, &fx.note[i], now);
+	if (fx.tables)
+		tables_changed(a);
+	if (fx.changed)
+		follow(a);
+}
+
+void agent_state_loaded(struct agent *a, int64_t now)
+{
+	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
+		a->grace_end[i] = repl_count(a->repl, PHASE_GRACE, NOBODY, i) ?
+				  now + a->p.grace_ms : 0;
+	a->due_quiet = now + a->p.failback_delay_ms;
+	tables_changed(a);
+	follow(a);
+}
+
+/* ---- clearing a sticky expiry ---- */
+
+static void clear_request(struct agent *a, const struct msg *m)
+{
+	/* The answer comes from the lease machine: only it knows what it counts on. */
+	command(a, (struct lease_cmd){ .type = LCMD_DISCARD, .by = m->from, .node = m->u.clear.node,
+				       .term = m->u.clear.term, .gen = m->u.clear.gen });
+}
+
+void agent_discarded(struct agent *a, const struct lease_cmd *cmd, bool ok, int64_t now)
+{
+	struct msg m = { .type = MSG_CLEAR_ACK };
+
+	(void)now;
+	if (!ok || (mask_has(a->lost, cmd->node) && a->lost_term[cmd->node] == cmd->term))
+		return;
+	m.u.clear.by = cmd->by;
+	m.u.clear.node = cmd->node;
+	m.u.clear.term = cmd->term;
+	m.u.clear.gen = cmd->gen;
+	agent_send(a, &m);
+}
+
+static void clear_ack(struct agent *a, const struct msg *m)
+{
+	struct clear *c = &a->clear[m->u.clear.node];
+
+	if (m->u.clear.by != a->p.self || !c->active || c->term != m->u.clear.term ||
+	    c->gen != m->u.clear.gen)
+		return;
+	c->acks |= node_bit(m->from);
+}
+
+static void clear_tick(struct agent *a, unsigned int id, int64_t now)
+{
+	struct clear *c = &a->clear[id];
+
+	if (!c->active || !in_step(a))
+		return;
+	if (!(repl_online(a->repl) & ~node_bit(id) & ~c->acks)) {
+		c->active = false;
+		command(a, (struct lease_cmd){ .type = LCMD_CLEARED, .node = (uint8_t)id,
+					       .term = c->term, .gen = c->gen });
+		return;
+	}
+	if (now < c->again)
+		return;
+	c->again = now + 2 * REPEAT_MS;
+	struct msg m = { .type = MSG_CLEAR_REQ };
+
+	m.u.clear.by = a->p.self;
+	m.u.clear.node = (uint8_t)id;
+	m.u.clear.term = c->term;
+	m.u.clear.gen = c->gen;
+	agent_send(a, &m);
+}
+
+/* ---- inputs ---- */
+
+static void compare_digest(struct agent *a, const struct msg *m, int64_t now)
+{
+	unsigned int lead = coordinator(a);
+
+	if (m->from == a->p.self || m->u.digest.epoch != repl_epoch(a->repl) ||
+	    m->u.digest.digest == repl_digest(a->repl))
+		return;
+	if (m->from != lead && a->p.self != lead)
+		return;
+	a->n_mismatch++;
+	agent_event(a, LOG_ERR, "DIGEST_MISMATCH", "%s holds another state at epoch %llu: %s",
+		    agent_name(a, m->from), (unsigned long long)m->u.digest.epoch,
+		    m->from == lead ? "taking a fresh copy" : "it has to take a fresh copy");
+	if (m->from == lead) {
+		command(a, (struct lease_cmd){ .type = LCMD_FENCE });
+		exchange_heal(a, now);
+	}
+}
+
+static bool ids_ok(const struct agent *a, const struct msg *m)
+{
+	if (m->from < 1 || m->from > a->p.repl.n_nodes)
+		return false;
+	if (m->type == MSG_CLEAR_REQ || m->type == MSG_CLEAR_ACK)
+		return m->u.clear.node >= 1 && m->u.clear.node <= a->p.repl.n_nodes &&
+		       m->u.clear.by >= 1 && m->u.clear.by <= a->p.repl.n_nodes &&
+		       m->u.clear.node != m->u.clear.by;
+	return true;
+}
+
+void agent_message(struct agent *a, const struct msg *m, int64_t now)
+{
+	if (!ids_ok(a, m)) {
+		a->n_bad++;
+		return;
+	}
+	exchange_saw(a, m);
+	switch (m->type) {
+	case MSG_ROUND:
+	case MSG_STATE:
+	case MSG_SNAP:
+		exchange_message(a, m, now);
+		break;
+	case MSG_CLEAR_REQ:
+		if (a->synced)
+			clear_request(a, m);
+		break;
+	case MSG_CLEAR_ACK:
+		clear_ack(a, m);
+		break;
+	case MSG_DIGEST:
+		if (in_step(a))
+			compare_digest(a, m, now);
+		break;
+	case MSG_READY:
+	case MSG_FAIL:
+	case MSG_BYE:
+	case MSG_PLAN:
+	case MSG_ACK:
+	case MSG_LEFT:
+	case MSG_ADOPTED:
+	case MSG_DRAINED:
+	case MSG_GRACE_END:
+	case MSG_ORDER:
+		/* Only the majority's side may change the state; and an operator who knows better. */
+		if (in_step(a) || (a->synced && m->type == MSG_ORDER &&
+				   m->u.order.type == ORDER_TAKEOVER))
+			agent_apply(a, m, now);
+		break;
+	case MSG_NONE:
+	case MSG_TYPES_N:
+		a->n_bad++;
+		break;
+	}
+}
+
+void agent_group_up(struct agent *a, int64_t now)
+{
+	(void)now;
+	a->up = true;
+}
+
+void agent_group_down(struct agent *a, int64_t now)
+{
+	(void)now;
+	if (a->up)
+		a->primary = in_step(a) && (a->ex->phase != EX_COLLECT || a->primary);
+	a->up = false;
+	a->members = 0;
+	a->ex->phase = EX_IDLE;
+}
+
+/* A crash is told by all that saw it: whoever of them dies next, the word is out. */
+static void tell_crashed(struct agent *a, uint64_t crashed)
+{
+	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++) {
+		const struct repl_node *n = repl_get_node(a->repl, i);
+		struct msg m = { .type = MSG_FAIL };
+
+		if (!mask_has(crashed, i) || i == a->p.self || n->state != NODE_ONLINE)
+			continue;
+		m.u.fail.node = (uint8_t)i;
+		m.u.fail.kind = FAIL_CRASH;
+		m.u.fail.term = n->term;
+		agent_send(a, &m);
+	}
+}
+
+void agent_view(struct agent *a, uint64_t members, uint64_t crashed, int64_t now)
+{
+	uint64_t old = a->members;
+
+	if (old)
+		a->primary = in_step(a) && (a->ex->phase != EX_COLLECT || a->primary);
+	a->members = members;
+	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++) {
+		if (mask_has(members, i))
+			a->absent_since[i] = 0;
+		else if (!a->absent_since[i])
+			a->absent_since[i] = now;
+	}
+	/* We were not there: we know nothing of this view's past, whoever was in our last one. */
+	exchange_view(a, mask_has(old, a->p.self) ? old : 0, members, now);
+	if (a->synced)
+		tell_crashed(a, crashed & ~members);
+}
+
+static void lease_lost(struct agent *a, const struct lease_event *e)
+{
+	const struct repl_node *n = repl_get_node(a->repl, e->node);
+
+	if (n->state != NODE_ONLINE || n->term != e->term || mask_has(a->lost, e->node))
+		return;
+	a->lost |= node_bit(e->node);
+	a->lost_term[e->node] = e->term;
+	tables_changed(a);
+	agent_event(a, LOG_WARNING, "LEASE_LOST", "the lease of %s is over: its heirs act",
+		    agent_name(a, e->node));
+}
+
+static void lease_fenced(struct agent *a, const struct lease_event *e, int64_t now)
+{
+	a->leased = false;
+	if (now - a->last_fence > FENCE_MEMORY_MS)
+		a->fences = 0;
+	a->last_fence = now;
+	a->fences += a->fences < 5;
+	a->ready.again = now + (100 << a->fences);
+	if (a->term == e->term || !a->term)
+		a->term = 0;
+	a->fenced_term = e->term;
+	agent_event(a, LOG_WARNING, "FENCED", "this node's lease is over: it serves nothing");
+}
+
+void agent_lease_event(struct agent *a, const struct lease_event *e, int64_t now)
+{
+	switch (e->type) {
+	case LEASE_EV_LEASED:
+		if (e->term != a->term)
+			break;
+		a->leased = true;
+		agent_event(a, LOG_NOTICE, "LEASED", "this node serves its buckets");
+		break;
+	case LEASE_EV_FENCED:
+		lease_fenced(a, e, now);
+		break;
+	case LEASE_EV_LOST:
+		lease_lost(a, e);
+		break;
+	case LEASE_EV_EXPIRED:
+		agent_event(a, LOG_INFO, "SILENT", "nothing heard from %s for longer than its lease",
+			    agent_name(a, e->node));
+		break;
+	case LEASE_EV_RECOVERED:
+		a->clear[e->node] = (struct clear){ .active = true, .term = e->term, .gen = e->gen,
+						    .again = now };
+		break;
+	}
+}
+
+void agent_reachable(struct agent *a, bool yes, int64_t now)
+{
+	(void)now;
+	a->reachable = yes;
+}
+
+void agent_set_link(struct agent *a, unsigned int service, const struct link *link)
+{
+	a->p.link[service] = *link;
+}
+
+void agent_installed(struct agent *a, uint64_t version, int64_t now)
+{
+	(void)now;
+	a->installed = version;
+	if (version == a->version)
+		follow_self(a);
+}
+
+/* ---- timers ---- */
+
+static void tick_ready(struct agent *a, int64_t now)
+{
+	struct msg m = { .type = MSG_READY };
+
+	if (!in_step(a) || self_online(a) || a->stopping || !a->reachable ||
+	    a->ex->phase != EX_IDLE || a->installed != a->version || now < a->ready.again)
+		return;
+	a->ready.again = now + (repl_get_node(a->repl, a->p.self)->refused ? 2000 : 500);
+	m.u.ready.config = a->p.config;
+	m.u.ready.weight = a->p.weight;
+	m.u.ready.hold_back = a->p.failback_manual;
+	m.u.ready.n_links = a->p.repl.n_services;
+	memcpy(m.u.ready.link, a->p.link, sizeof(m.u.ready.link));
+	agent_send(a, &m);
+}
+
+static void tick_fail(struct agent *a, int64_t now)
+{
+	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++) {
+		const struct repl_node *n = repl_get_node(a->repl, i);
+		/* Of ourselves we say it when the lease of the term that the group believes in is over. */
+		bool self = i == a->p.self && self_online(a) && n->term == a->fenced_term;
+		struct msg m = { .type = MSG_FAIL };
+
+		if (!(mask_has(a->lost, i) || self) || !in_step(a) || !due(&a->fail[i], n->term, now))
+			continue;
+		m.u.fail.node = (uint8_t)i;
+		m.u.fail.kind = self ? FAIL_SELF : FAIL_LEASE;
+		m.u.fail.term = n->term;
+		agent_send(a, &m);
+	}
+}
+
+/* What the plan under way waits for from us, once our kernel has it. */
+static void tick_plan_steps(struct agent *a, int64_t now)
+{
+	uint64_t plan = repl_plan(a->repl);
+	struct msg m = { .type = MSG_NONE };
+
+	if (!plan || !in_step(a) || !self_online(a) || a->installed != a->version)
+		return;
+	m.u.plan.plan = plan;
+	if (!mask_has(repl_plan_acks(a->repl), a->p.self) && due(&a->ack, plan, now)) {
+		m.type = MSG_ACK;
+		agent_send(a, &m);
+	}
+	if (repl_count(a->repl, PHASE_HANDOFF, a->p.self, NOBODY) && due(&a->left, plan, now)) {
+		m.type = MSG_LEFT;
+		agent_send(a, &m);
+	}
+	/* Several old owners leave one after the other: each makes new buckets to adopt. */
+	if (repl_count(a->repl, PHASE_ADOPT, a->p.self, NOBODY) &&
+	    due(&a->adopted, repl_epoch(a->repl), now)) {
+		m.type = MSG_ADOPTED;
+		agent_send(a, &m);
+	}
+}
+
+static void tick_plan(struct agent *a, int64_t now)
+{
+	bool soon = a->due_soon && now >= a->due_soon, quiet = a->due_quiet && now >= a->due_quiet;
+	struct msg m = { .type = MSG_PLAN };
+
+	if ((!soon && !quiet) || !in_step(a) || repl_plan(a->repl) || a->ex->phase != EX_IDLE)
+		return;
+	if (!repl_plan_needed(a->repl)) {
+		a->due_soon = soon ? 0 : a->due_soon;
+		a->due_quiet = quiet ? 0 : a->due_quiet;
+		return;
+	}
+	/* All watch, the coordinator speaks: if it dies, the next one is already counting. */
+	a->due_soon = now + REPEAT_MS;
+	if (coordinator(a) == a->p.self)
+		agent_send(a, &m);
+}
+
+static void tick_grace(struct agent *a, int64_t now)
+{
+	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++) {
+		struct msg m = { .type = MSG_GRACE_END };
+
+		if (!a->grace_end[i] || now < a->grace_end[i])
+			continue;
+		if (!repl_count(a->repl, PHASE_GRACE, NOBODY, i)) {
+			a->grace_end[i] = 0;
+			continue;
+		}
+		a->grace_end[i] = now + REPEAT_MS;
+		m.u.grace.node = (uint8_t)i;
+		if (in_step(a) && coordinator(a) == a->p.self)
+			agent_send(a, &m);
+	}
+}
+
+static void tick_blocked(struct agent *a, int64_t now)
+{
+	uint64_t blocked = 0;
+
+	if (!in_step(a))
+		return;		/* then it is we who are absent */
+	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
+		if (a->absent_since[i] && now - a->absent_since[i] > a->p.absent_ms)
+			blocked |= node_bit(i);
+	if (blocked == a->told_blocked)
+		return;
+	a->told_blocked = blocked;
+	command(a, (struct lease_cmd){ .type = LCMD_BLOCK, .mask = blocked });
+}
+
+static void tick_digest(struct agent *a, int64_t now)
+{
+	struct msg m = { .type = MSG_DIGEST };
+
+	if (now < a->next_digest)
+		return;
+	a->next_digest = now + DIGEST_MS;
+	if (!in_step(a) || !self_online(a) || a->ex->phase != EX_IDLE)
+		return;
+	m.u.digest.epoch = repl_epoch(a->repl);
+	m.u.digest.digest = repl_digest(a->repl);
+	agent_send(a, &m);
+}
+
+/* Does anything of ours still depend on this node's kernel? */
+static bool anything_here(const struct agent *a)
+{
+	for (unsigned int s = 0; s < a->p.repl.n_services; s++)
+		if (repl_owned(a->repl, s, a->p.self))
+			return true;
+	return repl_count(a->repl, PHASE_DRAIN, NOBODY, a->p.self) ||
+	       repl_count(a->repl, PHASE_ADOPT, NOBODY, a->p.self) ||
+	       repl_count(a->repl, PHASE_PREPARE, NOBODY, a->p.self) ||
+	       repl_count(a->repl, PHASE_HANDOFF, NOBODY, a->p.self);
+}
+
+static bool nobody_else(struct agent *a)
+{
+	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
+		if (i != a->p.self && repl_weight(a->repl, i))
+			return false;
+	return true;
+}
+
+static void tick_stop(struct agent *a, int64_t now)
+{
+	const struct repl_node *n = repl_get_node(a->repl, a->p.self);
+	struct msg m = { .type = MSG_ORDER };
+
+	if (!a->stopping || a->stopped)
+		return;
+	if (!a->bye_sent) {
+		bool handing = in_step(a) && self_online(a) && a->leased && now < a->stop_deadline &&
+			       !nobody_else(a);
+
+		if (handing && !n->leaving && due(&a->leave, 1, now)) {
+			m.u.order.type = ORDER_LEAVE;
+			m.u.order.node = a->p.self;
+			agent_send(a, &m);
+		}
+		if (handing && (!n->leaving || anything_here(a)))
+			return;
+		a->bye_sent = true;
+		a->bye_deadline = now + 1000;
+		command(a, (struct lease_cmd){ .type = LCMD_FENCE });
+		m.type = MSG_BYE;
+		agent_send(a, &m);
+	}
+	if (n->state == NODE_ONLINE && in_step(a) && now < a->bye_deadline)
+		return;
+	a->stopped = true;
+	a->ops->stopped(a->arg);
+}
+
+void agent_tick(struct agent *a, int64_t now)
+{
+	a->last_tick = now;
+	exchange_tick(a, now);
+	tick_blocked(a, now);
+	tick_fail(a, now);
+	tick_plan_steps(a, now);
+	tick_ready(a, now);
+	tick_plan(a, now);
+	tick_grace(a, now);
+	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
+		clear_tick(a, i, now);
+	tick_digest(a, now);
+	tick_stop(a, now);
+}
+
+int64_t agent_deadline(const struct agent *a)
+{
+	bool busy = a->up && (a->ex->phase != EX_IDLE || !a->synced || !self_online(a) || a->lost ||
+			      repl_plan(a->repl) || a->due_soon || a->stopping);
+
+	/* Coarse on purpose: nothing here is urgent, what is comes as an input. */
+	return a->last_tick + (busy ? 20 : 100);
+}
+
+/* ---- draining ---- */
+
+static int64_t drain_deadline(struct agent *a, uint32_t since, int64_t now)
+{
+	struct drain_clock *oldest = &a->clocks[0];
+
+	for (unsigned int i = 0; i < DRAIN_CLOCKS; i++) {
+		struct drain_clock *c = &a->clocks[i];
+
+		if (c->deadline && c->since == since)
+			return c->deadline;
+		if (c->deadline < oldest->deadline)
+			oldest = c;
+	}
+	*oldest = (struct drain_clock){ .since = since, .deadline = now + a->p.drain_timeout_ms };
+	return oldest->deadline;
+}
+
+static bool draining_here(const struct agent *a, const struct repl_bucket *k)
+{
+	return k->other == a->p.self && (k->phase == PHASE_DRAIN || k->phase == PHASE_GRACE);
+}
+
+bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, int64_t now)
+{
+	uint32_t n = 0, buckets = a->p.repl.buckets;
+
+	if (now < a->next_count[service])
+		return false;
+	a->next_count[service] = now + COUNT_MS;
+	if (!in_step(a) || !self_online(a))
+		return false;
+	memset(wanted, 0, buckets / 8);
+	for (uint32_t b = 0; b < buckets; b++) {
+		if (!draining_here(a, repl_get_bucket(a->repl, service, b)))
+			continue;
+		wanted[b / 8] |= (uint8_t)(1u << (b % 8));
+		n++;
+	}
+	a->counted_epoch[service] = repl_epoch(a->repl);
+	return n != 0;
+}
+
+static void send_drained(struct agent *a, unsigned int service, const uint8_t *bitmap, bool forced)
+{
+	struct msg m = { .type = MSG_DRAINED };
+
+	m.u.drained.service = (uint8_t)service;
+	m.u.drained.epoch = a->counted_epoch[service];
+	m.u.drained.forced = forced;
+	m.u.drained.size = a->p.repl.buckets / 8;
+	m.u.drained.bitmap = bitmap;
+	agent_send(a, &m);
+}
+
+void agent_counted(struct agent *a, unsigned int service, const uint8_t *empty, int64_t now)
+{
+	uint32_t n = 0, n_forced = 0, buckets = a->p.repl.buckets;
+
+	memset(a->bitmap, 0, buckets / 8);
+	memset(a->forced, 0, buckets / 8);
+	for (uint32_t b = 0; b < buckets; b++) {
+		const struct repl_bucket *k = repl_get_bucket(a->repl, service, b);
+		uint8_t bit = (uint8_t)(1u << (b % 8));
+
+		if (!draining_here(a, k))
+			continue;
+		if (empty[b / 8] & bit) {
+			a->bitmap[b / 8] |= bit;
+			n++;
+		} else if (now >= drain_deadline(a, k->since, now)) {
+			a->forced[b / 8] |= bit;
+			n_forced++;
+		}
+	}
+	if (n)
+		send_drained(a, service, a->bitmap, false);
+	if (n_forced)
+		send_drained(a, service, a->forced, true);
+}
+
+/* ---- operator ---- */
+
+int agent_order(struct agent *a, enum order_type type, unsigned int node, uint16_t value,
+		const char **why, int64_t now)
+{
+	struct msg m = { .type = MSG_ORDER };
+
+	(void)now;
+	if (type >= ORDER_TYPES_N || (type != ORDER_FAILBACK && (node < 1 || node > a->p.repl.n_nodes))) {
+		*why = "no such node";
+		return -EINVAL;
+	}
+	if (type == ORDER_TAKEOVER && node == a->p.self) {
+		*why = "this node is alive: it cannot be declared dead";
+		return -EINVAL;
+	}
+	if (type == ORDER_TAKEOVER && mask_has(a->members, node)) {
+		*why = "that node is in the group: it is alive";
+		return -EINVAL;
+	}
+	if (!a->up)
+		*why = "corosync is not there";
+	else if (!a->synced)
+		*why = "this node is not in step with the group yet";
+	else if (!agent_quorate(a) && type != ORDER_TAKEOVER)
+		*why = "there is no majority of nodes in the group";
+	else
+		*why = NULL;
+	if (*why)
+		return -EAGAIN;
+	m.u.order.type = (uint8_t)type;
+	m.u.order.node = (uint8_t)node;
+	m.u.order.value = value;
+	agent_send(a, &m);
+	return 0;
+}
+
+void agent_stop(struct agent *a, int64_t now)
+{
+	if (a->stopping)
+		return;
+	a->stopping = true;
+	a->stop_deadline = now + a->p.drain_timeout_ms + 10000;
+}
+
+/* ---- life and status ---- */
+
+int agent_new(struct agent **out, const struct agent_params *p, const struct agent_ops *ops, void *arg)
+{
+	struct agent *a = calloc(1, sizeof(*a));
+	int err;
+
+	if (!a)
+		return -ENOMEM;
+	a->p = *p;
+	a->ops = ops;
+	a->arg = arg;
+	a->version = 1;
+	err = repl_new(&a->repl, &p->repl);
+	if (!err)
+		err = exchange_new(a);
+	a->bitmap = calloc(1, p->repl.buckets / 8);
+	a->forced = calloc(1, p->repl.buckets / 8);
+	if (!err && (!a->bitmap || !a->forced))
+		err = -ENOMEM;
+	if (err) {
+		agent_free(a);
+		return err;
+	}
+	*out = a;
+	return 0;
+}
+
+void agent_free(struct agent *a)
+{
+	if (!a)
+		return;
+	exchange_free(a);
+	repl_free(a->repl);
+	free(a->bitmap);
+	free(a->forced);
+	free(a);
+}
+
+void agent_reconf(struct agent *a, const struct agent_params *p)
+{
+	a->p.failback_manual = p->failback_manual;
+	a->p.failback_delay_ms = p->failback_delay_ms;
+	a->p.drain_timeout_ms = p->drain_timeout_ms;
+	a->p.grace_ms = p->grace_ms;
+	a->p.absent_ms = p->absent_ms;
+	a->p.weight = p->weight;
+}
+
+uint64_t agent_version(const struct agent *a) { return a->version; }
+bool agent_wants_install(const struct agent *a) { return a->installed != a->version; }
+uint64_t agent_lost(const struct agent *a) { return a->lost; }
+const struct repl *agent_repl(const struct agent *a) { return a->repl; }
+
+static const char *why_silent(const struct agent *a)
+{
+	if (a->leased && a->term)
+		return NULL;
+	if (a->stopping)
+		return "this node is stopping";
+	if (!a->up)
+		return "corosync is not there";
+	if (a->config_differs || repl_get_node(a->repl, a->p.self)->refused)
+		return "this node's clusterd.ini differs from the cluster's";
+	if (!agent_quorate(a))
+		return "there is no majority of nodes in the group";
+	if (!a->synced)
+		return "this node waits for the cluster's state";
+	if (!a->reachable)
+		return "too few nodes answer this node's heartbeat (is the UDP port open?)";
+	if (a->installed != a->version)
+		return "the kernel's rules are not installed";
+	return "this node waits for its lease";
+}
+
+void agent_get_status(const struct agent *a, struct agent_status *s)
+{
+	*s = (struct agent_status){
+		.group_up = a->up, .synced = a->synced, .quorate = agent_quorate(a),
+		.leased = a->leased, .fenced = !a->leased, .members = a->members,
+		.coordinator = coordinator(a), .why_silent = why_silent(a),
+		.digest_mismatches = a->n_mismatch, .snapshots_loaded = a->n_loaded,
+		.messages_bad = a->n_bad,
+	};
+}
+
+const char *agent_node_state(const struct agent *a, unsigned int id)
+{
+	const struct repl_node *n = repl_get_node(a->repl, id);
+
+	if (n->state != NODE_ONLINE) {
+		if (mask_has(a->members, id))
+			return "joining";
+		return n->state == NODE_FAILED ? "failed" : "offline";
+	}
+	if (mask_has(a->lost, id))
+		return "failed";
+	if (!n->drain && !n->leaving)
+		return "online";
+	for (unsigned int s = 0; s < a->p.repl.n_services; s++)
+		if (repl_owned(a->repl, s, id))
+			return "draining";
+	return repl_count(a->repl, PHASE_DRAIN, NOBODY, id) ? "draining" : "drained";
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Being in step with the group: who holds the newest state, and how the others get it. */
+#include "core/agent_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#define ROUND_MS 1000
+
+int exchange_new(struct agent *a)
+{
+	a->ex = calloc(1, sizeof(*a->ex));
+	if (!a->ex)
+		return -ENOMEM;
+	a->ex->snap_room = repl_save_max(a->repl);
+	a->ex->snap = malloc(a->ex->snap_room);
+	return a->ex->snap ? 0 : -ENOMEM;
+}
+
+void exchange_free(struct agent *a)
+{
+	if (!a->ex)
+		return;
+	free(a->ex->snap);
+	free(a->ex);
+	a->ex = NULL;
+}
+
+static void start_round(struct agent *a, uint32_t round, int64_t now)
+{
+	struct exchange_state *e = a->ex;
+
+	e->phase = EX_COLLECT;
+	e->round = round;
+	e->index = 0;
+	e->got = 0;
+	e->n_kept = 0;
+	e->bits_used = 0;
+	e->overflow = false;
+	e->snap_got = 0;
+	e->deadline = now + ROUND_MS + 50 * a->p.self;
+	e->own = (struct told){ .epoch = repl_epoch(a->repl), .digest = repl_digest(a->repl),
+				.config = a->p.config, .dead = repl_dead(a->repl),
+				.primary = a->primary };
+	struct msg m = { .type = MSG_STATE };
+
+	m.u.state.round = round;
+	m.u.state.epoch = e->own.epoch;
+	m.u.state.digest = e->own.digest;
+	m.u.state.lineage = repl_lineage(a->repl);
+	m.u.state.config = e->own.config;
+	m.u.state.dead = e->own.dead;
+	m.u.state.primary = e->own.primary;
+	agent_send(a, &m);
+}
+
+void exchange_view(struct agent *a, uint64_t old, uint64_t members, int64_t now)
+{
+	/* Whether a round was on is the same at all that were there; newcomers begin with one. */
+	if ((members & ~old) || a->ex->phase != EX_IDLE)
+		start_round(a, 0, now);
+}
+
+void exchange_saw(struct agent *a, const struct msg *m)
+{
+	struct exchange_state *e = a->ex;
+
+	if (e->phase == EX_IDLE)
+		return;
+	e->index++;
+	if (!msg_is_replicated(m->type))
+		return;
+	if (e->n_kept == RING ||
+	    (m->type == MSG_DRAINED && e->bits_used + m->u.drained.size > RING_BITS)) {
+		e->overflow = true;
+		return;
+	}
+	struct msg *k = &e->kept[e->n_kept];
+
+	*k = *m;
+	if (m->type == MSG_DRAINED) {
+		memcpy(e->bits + e->bits_used, m->u.drained.bitmap, m->u.drained.size);
+		k->u.drained.bitmap = e->bits + e->bits_used;
+		e->bits_used += m->u.drained.size;
+	}
+	e->kept_index[e->n_kept++] = e->index;
+}
+
+/* Those that told and run the same configuration as 'of'. */
+static uint64_t same_config(const struct exchange_state *e, unsigned int of)
+{
+	uint64_t mask = 0;
+
+	for (unsigned int i = 1; i <= NODES_MAX; i++)
+		if (mask_has(e->got, i) && e->told[i].config == e->told[of].config)
+			mask |= node_bit(i);
+	return mask;
+}
+
+static bool newer(const struct told *x, const struct told *y)
+{
+	return x->primary != y->primary ? x->primary : x->epoch > y->epoch;
+}
+
+static unsigned int newest(const struct exchange_state *e, uint64_t among)
+{
+	unsigned int best = NOBODY;
+
+	for (unsigned int i = 1; i <= NODES_MAX; i++)
+		if (mask_has(among, i) && (!best || newer(&e->told[i], &e->told[best])))
+			best = i;
+	return best;
+}
+
+/*
+ * Have enough told?  Any majority has a member that was in the last quorate view and so knows the
+ * newest state.  Where majorities mean nothing (two nodes, quorum ignored) everyone in the view has
+ * to tell, and each repetition of the round does without one more: one of them may hang.
+ */
+static bool enough(const struct agent *a, uint64_t among)
+{
+	const struct exchange_state *e = a->ex;
+	unsigned int view = mask_count(a->members), n = mask_count(among), n_nodes = a->p.repl.n_nodes;
+
+	if (n_nodes <= 2 || a->p.repl.ignore_quorum)
+		return n && n + e->round >= view;
+	uint64_t dead = e->told[newest(e, among)].dead, all = UINT64_MAX >> (64 - n_nodes);
+
+	return 2 * mask_count(among & ~dead) > mask_count(all & ~dead);
+}
+
+static void send_state(struct agent *a)
+{
+	struct exchange_state *e = a->ex;
+	size_t size = repl_save(a->repl, e->snap, e->snap_room);
+
+	for (size_t at = 0; at < size; at += SNAP_CHUNK) {
+		struct msg m = { .type = MSG_SNAP };
+
+		m.u.snap.round = e->round;
+		m.u.snap.index = e->index;
+		m.u.snap.offset = (uint32_t)at;
+		m.u.snap.total = (uint32_t)size;
+		m.u.snap.size = (uint32_t)(size - at < SNAP_CHUNK ? size - at : SNAP_CHUNK);
+		m.u.snap.data = e->snap + at;
+		agent_send(a, &m);
+	}
+}
+
+static void set_synced(struct agent *a, bool yes)
+{
+	if (a->synced == yes)
+		return;
+	a->synced = yes;
+	if (!yes)
+		a->primary = false;
+	agent_event(a, LOG_INFO, yes ? "IN_STEP" : "OUT_OF_STEP", yes ?
+		    "holds the cluster's state, epoch %llu" : "waits for the cluster's state, has epoch %llu",
+		    (unsigned long long)repl_epoch(a->repl));
+}
+
+static void decide(struct agent *a)
+{
+	struct exchange_state *e = a->ex;
+	bool others = false;
+	uint64_t among = 0;
+
+	for (unsigned int i = 1; i <= NODES_MAX; i++) {
+		if (!mask_has(e->got, i))
+			continue;
+		uint64_t group = same_config(e, i);
+
+		if (enough(a, group) && mask_count(group) > mask_count(among))
+			among = group;
+	}
+	if (!among)
+		return;
+	e->winner = newest(e, among);
+	const struct told *w = &e->told[e->winner];
+
+	a->config_differs = w->config != a->p.config;
+	set_synced(a, !a->config_differs && w->epoch == e->own.epoch && w->digest == e->own.digest);
+	for (unsigned int i = 1; i <= NODES_MAX; i++)
+		others |= mask_has(a->members, i) &&
+			  (!mask_has(e->got, i) || e->told[i].digest != w->digest ||
+			   e->told[i].epoch != w->epoch || e->told[i].config != w->config);
+	e->phase = others ? EX_SNAP : EX_IDLE;
+	if (others && e->winner == a->p.self)
+		send_state(a);
+}
+
+static void got_state(struct agent *a, const struct msg *m)
+{
+	struct exchange_state *e = a->ex;
+
+	if (e->phase != EX_COLLECT || m->u.state.round != e->round)
+		return;
+	e->got |= node_bit(m->from);
+	e->told[m->from] = (struct told){
+		.epoch = m->u.state.epoch, .digest = m->u.state.digest, .config = m->u.state.config,
+		.dead = m->u.state.dead, .incarnation = m->incarnation, .primary = m->u.state.primary };
+	decide(a);
+}
+
+static void load(struct agent *a, int64_t now)
+{
+	struct exchange_state *e = a->ex;
+	int err = e->overflow ? -ENOBUFS : repl_load(a->repl, e->snap, e->snap_total);
+
+	if (err) {
+		agent_event(a, LOG_WARNING, "SNAPSHOT_BAD", "cannot use the state of %s: %s",
+			    agent_name(a, e->winner), strerror(-err));
+		return;		/* still out of step: the tick asks for another round */
+	}
+	a->n_loaded++;
+	set_synced(a, true);
+	agent_state_loaded(a, now);
+	for (unsigned int i = 0; i < e->n_kept; i++)
+		if (e->kept_index[i] > e->snap_index)
+			agent_apply(a, &e->kept[i], now);
+}
+
+static void got_snap(struct agent *a, const struct msg *m, int64_t now)
+{
+	struct exchange_state *e = a->ex;
+
+	if (e->phase != EX_SNAP || m->from != e->winner || m->u.snap.round != e->round ||
+	    m->incarnation != e->told[e->winner].incarnation)
+		return;
+	if (m->u.snap.offset == 0) {
+		e->snap_got = 0;
+		e->snap_total = m->u.snap.total;
+		e->snap_index = m->u.snap.index;
+	}
+	/* Whoever needs no state still follows along: the end of the exchange is the same for all. */
+	bool mine = !a->synced && !a->config_differs;
+	bool fits = m->u.snap.offset == e->snap_got && m->u.snap.total == e->snap_total &&
+		    (!mine || e->snap_total <= e->snap_room);
+
+	if (!fits)
+		return;
+	if (mine)
+		memcpy(e->snap + e->snap_got, m->u.snap.data, m->u.snap.size);
+	e->snap_got += m->u.snap.size;
+	if (e->snap_got < e->snap_total)
+		return;
+	e->phase = EX_IDLE;
+	if (mine)
+		load(a, now);
+}
+
+void exchange_message(struct agent *a, const struct msg *m, int64_t now)
+{
+	if (m->type == MSG_STATE)
+		got_state(a, m);
+	else if (m->type == MSG_SNAP)
+		got_snap(a, m, now);
+	else if (m->type == MSG_ROUND && m->u.round == a->ex->round + 1)
+		start_round(a, m->u.round, now);
+}
+
+static void ask_again(struct agent *a, int64_t now)
+{
+	struct msg m = { .type = MSG_ROUND };
+
+	m.u.round = a->ex->round + 1;
+	a->ex->deadline = now + ROUND_MS + 50 * a->p.self;
+	agent_send(a, &m);
+}
+
+void exchange_tick(struct agent *a, int64_t now)
+{
+	bool waiting = a->ex->phase != EX_IDLE || !a->synced;
+
+	/* With another configuration than the majority nothing will come of asking. */
+	if (!a->up || !waiting || now < a->ex->deadline || !mask_has(a->members, a->p.self) ||
+	    (a->config_differs && a->ex->phase == EX_IDLE))
+		return;
+	if (repl_majority(a->repl, a->members) || a->p.repl.n_nodes <= 2)
+		ask_again(a, now);
+}
+
+void exchange_heal(struct agent *a, int64_t now)
+{
+	set_synced(a, false);
+	ask_again(a, now);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLUSTERD_CORE_AGENT_PRIV_H
+#define CLUSTERD_CORE_AGENT_PRIV_H
+
+/* Shared by agent.c (admission, moves, failures) and agent_exchange.c (being in step). */
+
+#include "core/agent.h"
+
+#define RING      192		/* messages kept while a state exchange is on */
+#define RING_BITS 65536		/* bytes of their bitmaps */
+
+/*
+ * The exchange is the same at every member of the view, because it is driven by the order alone
+ * (only the repetition is started by a clock, and asked for by a message):
+ *
+ *   view with newcomers, or ROUND --> COLLECT --a majority has told--> SNAP --last piece--> IDLE
+ */
+enum exchange { EX_IDLE, EX_COLLECT, EX_SNAP };
+
+struct told { uint64_t epoch, digest, config, dead, incarnation; bool primary; };
+
+struct exchange_state {
+	enum exchange phase;
+	uint32_t round;
+	uint32_t index;			/* messages since the round began */
+	uint64_t got;
+	struct told told[NODES_MAX + 1];
+	struct told own;		/* what we held when the round began */
+	unsigned int winner;
+	int64_t deadline;		/* then ask for another round */
+	/* pieces of the winner's state */
+	uint8_t *snap;
+	size_t snap_room, snap_got;
+	uint32_t snap_total, snap_index;
+	/* messages that we may have to apply on top of it */
+	unsigned int n_kept;
+	bool overflow;
+	struct msg kept[RING];
+	uint32_t kept_index[RING];
+	size_t bits_used;
+	uint8_t bits[RING_BITS];
+};
+
+struct sent { uint64_t what; int64_t again; };	/* a message repeated until it shows */
+
+struct clear { bool active; uint32_t term, gen; uint64_t acks; int64_t again; };
+struct drain_clock { uint32_t since; int64_t deadline; };
+#define DRAIN_CLOCKS 32
+
+struct agent {
+	struct agent_params p;
+	const struct agent_ops *ops;
+	void *arg;
+	struct repl *repl;
+
+	bool up, synced, primary;	/* primary: in step in a quorate view so far */
+	bool config_differs;		/* the cluster's majority runs another configuration */
+	bool reachable;
+	uint64_t members;
+	struct exchange_state *ex;
+
+	uint64_t version, installed;
+	uint64_t lost;
+	uint32_t lost_term[NODES_MAX + 1];
+
+	/* what the lease machine was told */
+	uint32_t told_term[NODES_MAX + 1];
+	uint64_t told_incarnation[NODES_MAX + 1];
+	uint64_t told_dead, told_blocked;
+	uint32_t term, fenced_term;	/* admitted with; last one that ended */
+	bool leased;
+	unsigned int fences;		/* lately: slows re-admission down */
+	int64_t last_fence;
+
+	int64_t absent_since[NODES_MAX + 1];
+	struct sent ready, ack, left, adopted, plan, leave, fail[NODES_MAX + 1];
+	int64_t due_soon, due_quiet;	/* when to think of a PLAN; 0: no cause */
+	int64_t grace_end[NODES_MAX + 1];
+	struct clear clear[NODES_MAX + 1];
+	int64_t next_digest, next_count[SERVICES_MAX];
+	uint64_t counted_epoch[SERVICES_MAX];
+	struct drain_clock clocks[DRAIN_CLOCKS];
+	uint8_t *bitmap, *forced;
+
+	int64_t last_tick;
+	bool stopping, bye_sent, stopped;
+	int64_t stop_deadline, bye_deadline;
+
+	uint64_t n_mismatch, n_loaded, n_bad;
+};
+
+/* agent.c */
+bool agent_quorate(const struct agent *a);
+void agent_event(struct agent *a, int priority, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+void agent_send(struct agent *a, struct msg *m);
+/* Applies one replicated message and follows it up. */
+void agent_apply(struct agent *a, const struct msg *m, int64_t now);
+/* After the whole state has changed. */
+void agent_state_loaded(struct agent *a, int64_t now);
+const char *agent_name(const struct agent *a, unsigned int id);
+
+/* agent_exchange.c */
+int exchange_new(struct agent *a);
+void exchange_free(struct agent *a);
+void exchange_view(struct agent *a, uint64_t old, uint64_t members, int64_t now);
+/* Every message passes here first; counts and keeps it. */
+void exchange_saw(struct agent *a, const struct msg *m);
+void exchange_message(struct agent *a, const struct msg *m, int64_t now);
+void exchange_tick(struct agent *a, int64_t now);
+/* We do not trust our own state any more. */
+void exchange_heal(struct agent *a, int64_t now);
+
+#endif
