@@ -19,7 +19,7 @@ T_rules_plan := io/rules_plan util/addr util/jhash core/types
 T_rules_enc  := io/rules_plan io/rules_enc util/addr util/jhash core/types
 T_compile    := core/compile core/repl core/msg core/assign core/types util/jhash util/addr util/buf
 T_proto      := ctl/proto
-T_ctl        := $(addprefix ctl/,$(CTL) client) util/addr util/jhash util/log core/types
+T_ctl        := $(addprefix ctl/,$(CTL) client render grid) util/addr util/jhash util/log core/types
 
 define unit_rule
 $(B)/tests/$(1)_test: $(B)/tests/unit/$(1)_test.o $(addprefix $(B)/clusterd/,$(addsuffix .o,$(T_$(1))))

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "ctl/render.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl/grid.h"
+
+void render_init(struct render *r, FILE *out)
+{
+	const char *no = getenv("NO_COLOR");
+
+	r->out = out;
+	r->colours = isatty(fileno(out)) && !(no && *no);
+}
+
+static const char *str(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "-";
+}
+
+static long long num(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+static bool yes(const json_t *o, const char *key)
+{
+	return json_is_true(json_object_get(o, key));
+}
+
+/* "a, b, c" of an array of strings; to be freed. */
+static char *joined(const json_t *array)
+{
+	const json_t *item;
+	char *text = NULL;
+	size_t size, i;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return NULL;
+	json_array_foreach(array, i, item)
+		fprintf(f, "%s%s", i ? ", " : "", json_string_value(item) ? json_string_value(item) : "-");
+	fclose(f);
+	return text;
+}
+
+static void cell_joined(struct grid *g, const json_t *array)
+{
+	char *text = joined(array);
+
+	grid_cell(g, PLAIN, "%s", text && *text ? text : "-");
+	free(text);
+}
+
+static enum colour state_colour(const char *state)
+{
+	static const struct { const char *state; enum colour colour; } map[] = {
+		{ "online", GREEN }, { "joining", YELLOW }, { "draining", YELLOW },
+		{ "drained", DIM }, { "offline", DIM }, { "failed", RED },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(map) / sizeof(map[0]); i++)
+		if (!strcmp(map[i].state, state))
+			return map[i].colour;
+	return PLAIN;
+}
+
+static void line_cluster(const struct render *r, const json_t *c, const char *local)
+{
+	bool fenced = yes(c, "fenced"), quorate = yes(c, "quorate");
+	const json_t *left = json_object_get(c, "lease_left_ms");
+	const char *off = colour_off(r->colours);
+	FILE *f = r->out;
+
+	fprintf(f, "%scluster %s%s   ", colour_on(BOLD, r->colours), str(c, "name"), off);
+	fprintf(f, "%s%s%s   ", colour_on(quorate ? GREEN : RED, r->colours),
+		quorate ? "quorate" : "NOT QUORATE", off);
+	fprintf(f, "epoch %lld   digest %s   coordinator %s", num(c, "epoch"), str(c, "digest"),
+		str(c, "coordinator"));
+	if (num(c, "moving"))
+		fprintf(f, "   %s%lld buckets moving%s", colour_on(YELLOW, r->colours),
+			num(c, "moving"), off);
+	fprintf(f, "\n%sthis node %s%s   ", colour_on(BOLD, r->colours), local, off);
+	if (fenced)
+		fprintf(f, "%sSILENT: %s%s", colour_on(RED, r->colours), str(c, "why_silent"), off);
+	else
+		fprintf(f, "%sserving%s", colour_on(GREEN, r->colours), off);
+	if (json_is_integer(left) && !fenced)
+		fprintf(f, "   lease %lld of %lld ms", num(c, "lease_left_ms"), num(c, "lease_ms"));
+	if (json_is_string(json_object_get(c, "witness")))
+		fprintf(f, "   witness %s", str(c, "witness"));
+	if (num(c, "digest_mismatches"))
+		fprintf(f, "   %s%lld digest mismatches healed%s", colour_on(YELLOW, r->colours),
+			num(c, "digest_mismatches"), off);
+	fprintf(f, "\n");
+}
+
+/* What is special about a node, in one word. */
+static const char *remark(const json_t *n)
+{
+	if (yes(n, "refused"))
+		return "refused: its configuration differs";
+	if (yes(n, "hold_back"))
+		return "waits for 'failback'";
+	if (yes(n, "leaving"))
+		return "is stopping";
+	if (yes(n, "weight_ordered"))
+		return "weight set by order";
+	return "";
+}
+
+static void cell_heard(struct grid *g, const json_t *n)
+{
+	const json_t *heard = json_object_get(n, "heard_ms");
+
+	if (yes(n, "local"))
+		grid_cell(g, DIM, "this node");
+	else if (json_is_integer(heard))
+		grid_cell(g, PLAIN, "%lld ms ago", (long long)json_integer_value(heard));
+	else
+		grid_cell(g, DIM, "never");
+}
+
+static void cell_grant(struct grid *g, const json_t *n)
+{
+	if (!json_is_integer(json_object_get(n, "grant_ms")))
+		grid_cell(g, PLAIN, "-");
+	else
+		grid_cell(g, PLAIN, "%s/%s", num(n, "grant_ms") > 0 ? "yes" : "no",
+			  yes(n, "granted") ? "yes" : "no");
+}
+
+static void nodes(const struct render *r, const json_t *result, bool wide)
+{
+	const json_t *n, *load, *list = json_object_get(result, "nodes");
+	long long total = 0;
+	struct grid *g;
+	size_t i;
+
+	if (grid_new(&g, wide ? "NODE|>ID|ADDRESS|STATE|>WEIGHT|>SHARE|>BUCKETS|>LOAD|>HEARD|"
+			 "GRANTS US/IT|>TERM|REMARK" :
+			 "NODE|ADDRESS|STATE|>WEIGHT|>SHARE|>BUCKETS|>LOAD|>HEARD|REMARK"))
+		return;
+	json_array_foreach(list, i, n)
+		total += num(n, "buckets");
+	json_array_foreach(list, i, n) {
+		const char *state = str(n, "state");
+
+		grid_cell(g, yes(n, "local") ? BOLD : PLAIN, "%s", str(n, "name"));
+		if (wide)
+			grid_cell(g, PLAIN, "%lld", num(n, "id"));
+		grid_cell(g, PLAIN, "%s", str(n, "address"));
+		grid_cell(g, state_colour(state), "%s", state);
+		if (num(n, "weight") == num(n, "effective_weight"))
+			grid_cell(g, PLAIN, "%lld", num(n, "weight"));
+		else	/* drained or held back: what counts, and what would */
+			grid_cell(g, YELLOW, "%lld (%lld)", num(n, "effective_weight"), num(n, "weight"));
+		grid_cell(g, PLAIN, "%.1f%%", total ? 100.0 * (double)num(n, "buckets") / (double)total : 0);
+		grid_cell(g, PLAIN, "%lld", num(n, "buckets"));
+		load = json_object_get(n, "load");
+		if (json_is_number(load))
+			grid_cell(g, PLAIN, "%.2f", json_number_value(load));
+		else
+			grid_cell(g, PLAIN, "-");
+		cell_heard(g, n);
+		if (wide) {
+			cell_grant(g, n);
+			grid_cell(g, PLAIN, "%lld", num(n, "term"));
+		}
+		grid_cell(g, PLAIN, "%s", remark(n));
+	}
+	grid_print(g, r->out, r->colours);
+	grid_free(g);
+}
+
+/* "n1 1366, n2 1365", nodes that own none left out. */
+static void cell_owners(struct grid *g, const json_t *service)
+{
+	const char *name;
+	json_t *count;
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	bool any = false;
+
+	if (!f)
+		return;
+	json_object_foreach(json_object_get(service, "buckets"), name, count) {
+		if (!json_integer_value(count))
+			continue;
+		fprintf(f, "%s%s %lld", any ? ", " : "", name, (long long)json_integer_value(count));
+		any = true;
+	}
+	if (num(service, "unowned"))
+		fprintf(f, "%snobody %lld", any ? ", " : "", num(service, "unowned"));
+	fclose(f);
+	grid_cell(g, num(service, "unowned") ? RED : PLAIN, "%s", text);
+	free(text);
+}
+
+static void services(const struct render *r, const json_t *result)
+{
+	const json_t *s, *list = json_object_get(result, "services");
+	struct grid *g;
+	size_t i;
+
+	if (grid_new(&g, "SERVICE|VIP|PORTS|DISPATCH|HASH|SCHEDULER|>MOVING|BUCKETS"))
+		return;
+	json_array_foreach(list, i, s) {
+		grid_cell(g, PLAIN, "%s", str(s, "name"));
+		cell_joined(g, json_object_get(s, "vips"));
+		cell_joined(g, json_object_get(s, "ports"));
+		/* How packets are handed on matters only where a node hands any on. */
+		if (!strcmp(str(s, "dispatch"), "flood"))
+			grid_cell(g, PLAIN, "flood");
+		else
+			grid_cell(g, PLAIN, "%s/%s", str(s, "dispatch"), str(s, "redirect"));
+		grid_cell(g, PLAIN, "%s", str(s, "hash"));
+		grid_cell(g, PLAIN, "%s", str(s, "scheduler"));
+		grid_cell(g, num(s, "moving") ? YELLOW : PLAIN, "%lld", num(s, "moving"));
+		cell_owners(g, s);
+	}
+	grid_print(g, r->out, r->colours);
+	grid_free(g);
+}
+
+static void packets(const struct render *r, const json_t *result)
+{
+	static const char *const keys[] = { "accepted", "foreign", "handed", "unknown" };
+	const json_t *s, *p, *list = json_object_get(result, "services");
+	struct grid *g;
+	size_t i, k;
+
+	if (grid_new(&g, "PACKETS HERE|INTERFACE|>ACCEPTED|>FOREIGN|>HANDED ON|>UNKNOWN"))
+		return;
+	json_array_foreach(list, i, s) {
+		p = json_object_get(s, "packets");
+		grid_cell(g, PLAIN, "%s", str(s, "name"));
+		grid_cell(g, PLAIN, "%s", str(s, "interface"));
+		for (k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
+			if (json_is_object(p))
+				grid_cell(g, PLAIN, "%lld", num(p, keys[k]));
+			else
+				grid_cell(g, PLAIN, "-");
+		}
+	}
+	grid_print(g, r->out, r->colours);
+	grid_free(g);
+}
+
+static void status(const struct render *r, const json_t *result)
+{
+	line_cluster(r, json_object_get(result, "cluster"), str(result, "local"));
+	fputc('\n', r->out);
+	nodes(r, result, false);
+	fputc('\n', r->out);
+	services(r, result);
+}
+
+static const char *node_name(const json_t *names, const json_t *id)
+{
+	char key[24];
+
+	snprintf(key, sizeof(key), "%lld", (long long)json_integer_value(id));
+	return json_integer_value(id) ? str(names, key) : "nobody";
+}
+
+/* Neighbours with the same owner are one line. */
+static void buckets(const struct render *r, const json_t *result)
+{
+	const json_t *names = json_object_get(result, "nodes"), *m;
+	const json_t *owner = json_object_get(result, "owner");
+	size_t i, first = 0, n = json_array_size(owner);
+	const char *state;
+	struct grid *g;
+	json_t *count;
+
+	fprintf(r->out, "service %s, %zu buckets; on %s:", str(result, "service"), n,
+		str(result, "local"));
+	json_object_foreach(json_object_get(result, "states"), state, count)
+		if (json_integer_value(count))
+			fprintf(r->out, " %s %lld", state, (long long)json_integer_value(count));
+	fprintf(r->out, "\n\n");
+	m = json_object_get(result, "moving");
+	if (json_array_size(m) && !grid_new(&g, ">MOVING|OWNER|OTHER|PHASE|STATE HERE")) {
+		const json_t *row;
+
+		json_array_foreach(m, i, row) {
+			grid_cell(g, PLAIN, "%lld",
+				  (long long)json_integer_value(json_array_get(row, 0)));
+			grid_cell(g, PLAIN, "%s", node_name(names, json_array_get(row, 1)));
+			grid_cell(g, PLAIN, "%s", node_name(names, json_array_get(row, 2)));
+			grid_cell(g, PLAIN, "%s", json_string_value(json_array_get(row, 3)));
+			grid_cell(g, PLAIN, "%s", json_string_value(json_array_get(row, 4)));
+		}
+		grid_print(g, r->out, r->colours);
+		grid_free(g);
+		fputc('\n', r->out);
+	}
+	if (grid_new(&g, ">BUCKETS|OWNER"))
+		return;
+	for (i = 1; i <= n; i++) {
+		if (i < n && json_equal(json_array_get(owner, i), json_array_get(owner, first)))
+			continue;
+		if (i - first == 1)
+			grid_cell(g, PLAIN, "%zu", first);
+		else
+			grid_cell(g, PLAIN, "%zu-%zu", first, i - 1);
+		grid_cell(g, PLAIN, "%s", node_name(names, json_array_get(owner, first)));
+		first = i;
+	}
+	grid_print(g, r->out, r->colours);
+	grid_free(g);
+}
+
+static void trace(const struct render *r, const json_t *t)
+{
+	FILE *f = r->out;
+
+	fprintf(f, "service   %s\n", str(t, "service"));
+	fprintf(f, "bucket    %lld   %s\n", num(t, "bucket"), str(t, "hash"));
+	fprintf(f, "owner     %s%s%s\n", colour_on(BOLD, r->colours),
+		json_is_string(json_object_get(t, "owner")) ? str(t, "owner") : "nobody",
+		colour_off(r->colours));
+	if (json_is_string(json_object_get(t, "previous")))
+		fprintf(f, "previous  %s\n", str(t, "previous"));
+	if (json_is_string(json_object_get(t, "next")))
+		fprintf(f, "next      %s\n", str(t, "next"));
+	fprintf(f, "here      %s is %s", str(t, "local"), str(t, "state"));
+	if (json_is_string(json_object_get(t, "hands_to")))
+		fprintf(f, ", hands new flows to %s", str(t, "hands_to"));
+	if (yes(t, "fenced"))
+		fprintf(f, ", but %ssilent: %s%s", colour_on(RED, r->colours), str(t, "why_silent"),
+			colour_off(r->colours));
+	fprintf(f, "\nwhy       %s\n", str(t, "why"));
+}
+
+void render_event(const struct render *r, const json_t *e)
+{
+	static const char *const words[] = { "emerg", "alert", "crit", "error", "warning", "notice",
+					     "info", "debug" };
+	long long ms = num(e, "time_ms"), priority = num(e, "priority") & 7;
+	enum colour colour = priority <= LOG_ERR ? RED : priority == LOG_WARNING ? YELLOW : PLAIN;
+	time_t sec = (time_t)(ms / 1000);
+	char when[32] = "-";
+	struct tm tm;
+
+	if (localtime_r(&sec, &tm))
+		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
+	fprintf(r->out, "%s.%03lld  %s%-7s%s  %-14s  %s\n", when, ms % 1000,
+		colour_on(colour, r->colours), words[priority], colour_off(r->colours),
+		str(e, "name"), str(e, "text"));
+}
+
+static void reload(const struct render *r, const json_t *result)
+{
+	const json_t *c, *list = json_object_get(result, "changes");
+	struct grid *g;
+	size_t i;
+
+	if (!json_array_size(list)) {
+		fprintf(r->out, "nothing has changed\n");
+		return;
+	}
+	if (grid_new(&g, "SECTION|KEY|OLD|NEW|APPLIED"))
+		return;
+	json_array_foreach(list, i, c) {
+		bool live = yes(c, "live");
+
+		grid_cell(g, PLAIN, "%s", str(c, "section"));
+		grid_cell(g, PLAIN, "%s", str(c, "key"));
+		grid_cell(g, PLAIN, "%s", str(c, "old"));
+		grid_cell(g, PLAIN, "%s", str(c, "new"));
+		grid_cell(g, live ? GREEN : YELLOW, "%s", live ? "now" :
+			  "not before a restart of clusterd");
+	}
+	grid_print(g, r->out, r->colours);
+	grid_free(g);
+}
+
+void render_result(const struct render *r, enum ctl_id cmd, const json_t *result)
+{
+	const json_t *event;
+	size_t i;
+
+	switch (cmd) {
+	case CMD_STATUS:
+	case CMD_WATCH:
+		status(r, result);
+		return;
+	case CMD_NODES:
+		nodes(r, result, true);
+		return;
+	case CMD_SERVICES:
+		services(r, result);
+		fputc('\n', r->out);
+		packets(r, result);
+		return;
+	case CMD_BUCKETS:
+		buckets(r, result);
+		return;
+	case CMD_TRACE:
+		trace(r, result);
+		return;
+	case CMD_EVENTS:
+		json_array_foreach(json_object_get(result, "events"), i, event)
+			render_event(r, event);
+		return;
+	case CMD_RELOAD:
+		reload(r, result);
+		return;
+	case CMD_DRAIN:
+	case CMD_UNDRAIN:
+	case CMD_WEIGHT:
+	case CMD_FAILBACK:
+	case CMD_TAKEOVER:
+		fprintf(r->out, "ordered; 'clusterctl status' shows how it goes\n");
+		return;
+	case CMD_CHECK:
+	case CMD_COROSYNC_CONF:
+	case CMD_HELP:
+	case CMDS_N:
+		return;		/* clusterctl prints these as it makes them */
+	}
+}

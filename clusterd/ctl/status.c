@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "ctl/status.h"
+
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/compile.h"
+#include "core/repl.h"
+
+double status_local_load(void *arg)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	double load;
+
+	if (getloadavg(&load, 1) != 1)
+		return -1;
+	return load / (cpus > 0 ? (double)cpus : 1);
+}
+
+json_t *status_name(const struct ctl_ctx *x, unsigned int node)
+{
+	if (node == NOBODY || node > x->conf->n_nodes)
+		return json_null();
+	return json_string(x->conf->node[node - 1].name);
+}
+
+unsigned int status_owner(const struct ctl_ctx *x, unsigned int service, uint32_t bucket)
+{
+	const struct repl *r = agent_repl(x->agent);
+	unsigned int n, owner = repl_get_bucket(r, service, bucket)->owner;
+	uint64_t lost = agent_lost(x->agent);
+
+	if (!mask_has(lost, owner))
+		return owner;
+	for (n = 1; n <= x->conf->n_nodes; n++)
+		if (!mask_has(lost, n) && repl_inherits(r, service, bucket, n, lost))
+			return n;
+	return NOBODY;
+}
+
+static json_t *hex64(uint64_t v)
+{
+	return json_sprintf("%016" PRIx64, v);
+}
+
+static json_t *names(const struct ctl_ctx *x, uint64_t mask)
+{
+	json_t *array = json_array();
+	unsigned int n;
+
+	for (n = 1; n <= x->conf->n_nodes; n++)
+		if (mask_has(mask, n))
+			json_array_append_new(array, status_name(x, n));
+	return array;
+}
+
+static json_t *witness(const struct ctl_ctx *x)
+{
+	if (!x->witness || x->conf->tiebreak != TIEBREAK_WITNESS)
+		return json_null();
+	switch (x->witness(x->arg)) {
+	case CTL_WITNESS_ANSWERS:
+		return json_string("answers");
+	case CTL_WITNESS_SILENT:
+		return json_string("silent");
+	case CTL_WITNESS_NONE:
+		break;
+	}
+	return json_null();
+}
+
+static json_t *cluster(const struct ctl_ctx *x)
+{
+	const struct repl *r = agent_repl(x->agent);
+	struct agent_status s;
+	uint32_t moving = 0;
+	unsigned int i;
+	json_t *o;
+
+	agent_get_status(x->agent, &s);
+	for (i = 0; i < x->conf->n_services; i++)
+		moving += repl_moving(r, i);
+	o = json_pack("{s:s, s:b, s:I, s:o, s:I, s:b}", "name", x->conf->name,
+		      "quorate", s.quorate, "epoch", (json_int_t)repl_epoch(r),
+		      "digest", hex64(repl_digest(r)), "buckets", (json_int_t)x->conf->buckets,
+		      "fenced", s.fenced);
+	if (!o)
+		return NULL;
+	json_object_set_new(o, "leased", json_boolean(s.leased));
+	json_object_set_new(o, "why_silent", s.why_silent ? json_string(s.why_silent) : json_null());
+	json_object_set_new(o, "synced", json_boolean(s.synced));
+	json_object_set_new(o, "group_up", json_boolean(s.group_up));
+	json_object_set_new(o, "members", names(x, s.members));
+	json_object_set_new(o, "coordinator", status_name(x, s.coordinator));
+	json_object_set_new(o, "lost", names(x, agent_lost(x->agent)));
+	json_object_set_new(o, "declared_dead", names(x, repl_dead(r)));
+	json_object_set_new(o, "moving", json_integer(moving));
+	json_object_set_new(o, "plan", json_integer((json_int_t)repl_plan(r)));
+	json_object_set_new(o, "config", hex64(conf_digest(x->conf)));
+	json_object_set_new(o, "lease_ms", json_integer(x->conf->lease_ms));
+	json_object_set_new(o, "lease_left_ms",
+			    x->lease_ms ? json_integer(x->lease_ms(x->arg)) : json_null());
+	json_object_set_new(o, "witness", witness(x));
+	json_object_set_new(o, "digest_mismatches", json_integer((json_int_t)s.digest_mismatches));
+	json_object_set_new(o, "snapshots_loaded", json_integer((json_int_t)s.snapshots_loaded));
+	json_object_set_new(o, "messages_bad", json_integer((json_int_t)s.messages_bad));
+	return o;
+}
+
+static json_t *load(const struct ctl_ctx *x, unsigned int id)
+{
+	double l = id == x->self && x->load ? x->load(x->arg) : -1;
+
+	/* Two decimals, as the kernel has them. */
+	return l < 0 ? json_null() : json_real((double)(long)(l * 100 + 0.5) / 100);
+}
+
+static json_t *node(const struct ctl_ctx *x, unsigned int id)
+{
+	const struct conf_node *c = &x->conf->node[id - 1];
+	const struct repl *r = agent_repl(x->agent);
+	const struct repl_node *n = repl_get_node(r, id);
+	uint16_t configured = n->ever ? n->weight_conf : c->weight;
+	bool ordered = n->weight_order != ORDER_AUTO;
+	struct ctl_peer p = { .heard_ms = -1 };
+	json_int_t owned = 0;
+	char addr[ADDR_STR];
+	unsigned int i;
+	json_t *o;
+
+	for (i = 0; i < x->conf->n_services; i++)
+		owned += repl_owned(r, i, id);
+	o = json_pack("{s:s, s:i, s:s, s:s, s:i, s:i, s:o}", "name", c->name, "id", (int)id,
+		      "address", addr_str(&c->addr, addr),
+		      "state", agent_node_state(x->agent, id),
+		      "weight", ordered ? n->weight_order : configured,
+		      "effective_weight", repl_weight(r, id), "load", load(x, id));
+	if (!o)
+		return NULL;
+	json_object_set_new(o, "weight_configured", json_integer(configured));
+	json_object_set_new(o, "weight_ordered", json_boolean(ordered));
+	json_object_set_new(o, "local", json_boolean(id == x->self));
+	json_object_set_new(o, "buckets", json_integer(owned));
+	json_object_set_new(o, "term", json_integer(n->term));
+	json_object_set_new(o, "drain", json_boolean(n->drain));
+	json_object_set_new(o, "leaving", json_boolean(n->leaving));
+	json_object_set_new(o, "hold_back", json_boolean(n->hold_back));
+	json_object_set_new(o, "refused", json_boolean(n->refused));
+	if (id == x->self || !x->peer) {
+		json_object_set_new(o, "heard_ms", json_null());
+		json_object_set_new(o, "grant_ms", json_null());
+		json_object_set_new(o, "granted", json_null());
+		return o;
+	}
+	x->peer(x->arg, id, &p);
+	json_object_set_new(o, "heard_ms", p.heard_ms < 0 ? json_null() : json_integer(p.heard_ms));
+	json_object_set_new(o, "grant_ms", json_integer(p.grant_ms));
+	json_object_set_new(o, "granted", json_boolean(p.granted));
+	return o;
+}
+
+static json_t *nodes(const struct ctl_ctx *x)
+{
+	json_t *array = json_array();
+	unsigned int id;
+
+	for (id = 1; id <= x->conf->n_nodes; id++)
+		json_array_append_new(array, node(x, id));
+	return array;
+}
+
+static json_t *port_json(const struct conf_port *p)
+{
+	const char *proto = p->proto == IPPROTO_UDP ? "udp" : "tcp";
+
+	return p->lo == p->hi ? json_sprintf("%s/%u", proto, p->lo) :
+				json_sprintf("%s/%u-%u", proto, p->lo, p->hi);
+}
+
+static json_t *counters(const struct ctl_ctx *x, unsigned int i)
+{
+	struct rules_counters c;
+
+	if (!x->counters || x->counters(x->arg, i, &c))
+		return json_null();
+	return json_pack("{s:I, s:I, s:I, s:I}", "accepted", (json_int_t)c.accepted,
+			 "foreign", (json_int_t)c.foreign, "handed", (json_int_t)c.handed,
+			 "unknown", (json_int_t)c.unknown);
+}
+
+static json_t *service(const struct ctl_ctx *x, unsigned int i, bool with_counters)
+{
+	const struct conf_service *s = &x->conf->service[i];
+	const struct repl *r = agent_repl(x->agent);
+	json_t *vips = json_array(), *ports = json_array(), *owned = json_object();
+	char addr[ADDR_STR];
+	unsigned int k;
+	json_t *o;
+
+	for (k = 0; k < s->n_vips; k++)
+		json_array_append_new(vips, json_string(addr_str(&s->vip[k], addr)));
+	for (k = 0; k < s->n_ports; k++)
+		json_array_append_new(ports, port_json(&s->port[k]));
+	for (k = 1; k <= x->conf->n_nodes; k++)
+		json_object_set_new(owned, x->conf->node[k - 1].name,
+				    json_integer(repl_owned(r, i, k)));
+	o = json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:I, s:o}", "name", s->name,
+		      "vips", vips, "ports", ports, "dispatch", conf_dispatch_str(s->dispatch),
+		      "redirect", conf_redirect_str(s->redirect), "hash", conf_hash_str(s->hash),
+		      "scheduler", conf_sched_str(s->sched), "moving", (json_int_t)repl_moving(r, i),
+		      "buckets", owned);
+	if (!o)
+		return NULL;
+	json_object_set_new(o, "unowned", json_integer(repl_owned(r, i, NOBODY)));
+	json_object_set_new(o, "interface", s->interface[0] ? json_string(s->interface) : json_null());
+	json_object_set_new(o, "seed", json_sprintf("0x%08" PRIx32, x->seed[i]));
+	if (with_counters)
+		json_object_set_new(o, "packets", counters(x, i));
+	return o;
+}
+
+static json_t *services(const struct ctl_ctx *x, bool with_counters)
+{
+	json_t *array = json_array();
+	unsigned int i;
+
+	for (i = 0; i < x->conf->n_services; i++)
+		json_array_append_new(array, service(x, i, with_counters));
+	return array;
+}
+
+json_t *status_all(const struct ctl_ctx *x)
+{
+	return json_pack("{s:o, s:o, s:o, s:o}", "cluster", cluster(x), "local",
+			 status_name(x, x->self), "nodes", nodes(x), "services", services(x, false));
+}
+
+json_t *status_nodes(const struct ctl_ctx *x)
+{
+	return json_pack("{s:o, s:o}", "local", status_name(x, x->self), "nodes", nodes(x));
+}
+
+json_t *status_services(const struct ctl_ctx *x)
+{
+	return json_pack("{s:o, s:o}", "local", status_name(x, x->self), "services", services(x, true));
+}
+
+json_t *status_buckets(const struct ctl_ctx *x, unsigned int service_index)
+{
+	const struct repl *r = agent_repl(x->agent);
+	json_t *owner = json_array(), *moving = json_array(), *ids = json_object();
+	json_t *states = json_object(), *id[NODES_MAX + 1];
+	uint64_t lost = agent_lost(x->agent);
+	uint32_t count[BUCKET_STATES_N] = { 0 };
+	unsigned int n, i;
+	uint32_t b;
+	char key[16];
+
+	/* One JSON value per node, shared by all its buckets: 65536 of them fit in little memory. */
+	for (n = 0; n <= NODES_MAX; n++)
+		id[n] = json_integer(n);
+	for (b = 0; b < x->conf->buckets; b++) {
+		const struct repl_bucket *k = repl_get_bucket(r, service_index, b);
+		struct bucket_action a = compile_bucket(r, service_index, b, x->self, lost);
+
+		count[a.state]++;
+		json_array_append(owner, id[status_owner(x, service_index, b)]);
+		if (k->phase == PHASE_STABLE)
+			continue;
+		json_array_append_new(moving, json_pack("[I, O, O, s, s]", (json_int_t)b,
+							id[k->owner], id[k->other],
+							repl_phase_str(k->phase),
+							bucket_state_str(a.state)));
+	}
+	for (n = 0; n <= NODES_MAX; n++)
+		json_decref(id[n]);
+	for (n = 1; n <= x->conf->n_nodes; n++) {
+		snprintf(key, sizeof(key), "%u", n);
+		json_object_set_new(ids, key, status_name(x, n));
+	}
+	for (i = 0; i < BUCKET_STATES_N; i++)
+		json_object_set_new(states, bucket_state_str(i), json_integer(count[i]));
+	return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "service",
+			 x->conf->service[service_index].name, "buckets",
+			 (json_int_t)x->conf->buckets, "local", status_name(x, x->self),
+			 "nodes", ids, "owner", owner, "states", states, "moving", moving);
+}
