@@ -509,7 +509,10 @@ static void hash_chain(struct builder *b, unsigned int i, const struct rules_ser
 	memcpy(e.more, &s->seed, 4);
 	expr(b, &e);
 	lookup(b, EXPR_MAP, REG(8), NAME(name, i, "b"));
-	lookup(b, EXPR_VMAP, REG(8), NAME(name, i, "a"));
+	/* The code takes the way over the mark only because nft dies of a map within a map. */
+	expr(b, &(struct rules_expr){ .op = EXPR_META_SET, .key = NFT_META_MARK, .reg = REG(8) });
+	meta(b, NFT_META_MARK, REG(0));
+	lookup(b, EXPR_VMAP, REG(0), NAME(name, i, "a"));
 	drop_rule(b, i);
 }
 
