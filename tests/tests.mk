@@ -15,8 +15,8 @@ T_agent      := core/agent core/agent_exchange core/repl core/msg core/compile c
 T_msg        := wire/msg core/msg util/buf util/addr util/jhash
 T_hello      := wire/hello util/buf
 T_key        := io/key
-T_rules_plan := io/rules_plan util/addr util/jhash core/types
-T_rules_enc  := io/rules_plan io/rules_enc util/addr util/jhash core/types
+T_rules_plan := io/rules_build io/rules_plan util/addr util/jhash core/types
+T_rules_enc  := io/rules_build io/rules_plan io/rules_enc util/addr util/jhash core/types
 T_compile    := core/compile core/repl core/msg core/assign core/types util/jhash util/addr util/buf
 T_proto      := ctl/proto
 T_ctl        := $(addprefix ctl/,$(CTL) client render grid) util/addr util/jhash util/log core/types
@@ -37,6 +37,7 @@ $(B)/tests/assign_bench: $(addprefix $(B)/,tests/bench/assign_bench.o $(addprefi
 # Against the kernel and a real corosync, in namespaces of their own.
 K_netif := io/netif io/flows util/addr util/jhash util/log
 K_group := io/group
+K_rules := $(addprefix io/,rules rules_build rules_plan rules_enc rules_nl rules_lease) util/addr util/jhash
 
 define kernel_rule
 $(B)/tests/$(1)_kernel: $(B)/tests/netns/$(1)_kernel.o $(addprefix $(B)/clusterd/,$(addsuffix .o,$(K_$(1))))
@@ -44,7 +45,19 @@ $(B)/tests/$(1)_kernel: $(B)/tests/netns/$(1)_kernel.o $(addprefix $(B)/clusterd
 	@echo "  LD      $$@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ $(LIBS)
 endef
-$(foreach t,netif group,$(eval $(call kernel_rule,$(t))))
+$(foreach t,rules netif group,$(eval $(call kernel_rule,$(t))))
+
+# The cluster simulator: core/ in a modelled world, see tests/sim/README.md.
+SIM := event net group node kernel scenario main
+$(B)/tests/sim: $(addprefix $(B)/tests/sim_o/,$(addsuffix .o,$(SIM))) $(CORE_O) \
+		$(call obj,clusterd/wire/msg $(addprefix clusterd/util/,addr buf jhash))
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+$(B)/tests/sim_o/%.o: tests/sim/%.c
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 unit: $(foreach t,$(TESTS),$(B)/tests/$(t)_test)
 	@bad=0; for t in $^; do $$t || bad=1; done; exit $$bad
