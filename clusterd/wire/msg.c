@@ -320,7 +320,7 @@ static void get_body(struct buf_r *r, struct msg *m)
 		m->u.state.lineage = buf_get64(r);
 		m->u.state.config = buf_get64(r);
 		m->u.state.dead = buf_get64(r);
-		m->u.state.primary = buf_get8(r) != 0;
+		m->u.state.primary = get_bool(r);
 		break;
 	case MSG_SNAP:
 		get_snap(r, m);

@@ -16,7 +16,7 @@
  *   20     *    body, by type:
  *
  *     ROUND       round 4
- *     STATE       round 4, epoch 8, digest 8, lineage 8
+ *     STATE       round 4, epoch 8, digest 8, lineage 8, config 8, dead 8, primary 1
  *     SNAP        round 4, index 4, offset 4, total 4, size 4, data
  *     READY       config 8, weight 2, hold_back 1, n_links 1, then per link:
  *                 MAC 6, IPv4: kind 1 (0 none, 4) and 4 bytes if any, IPv6: kind 1 (0, 6) and 16

@@ -29,6 +29,9 @@ static unsigned int samples(struct msg *m)
 	s->u.state.epoch = 0x2122232425262728;
 	s->u.state.digest = 0x3132333435363738;
 	s->u.state.lineage = 0x4142434445464748;
+	s->u.state.config = 0x5152535455565758;
+	s->u.state.dead = UINT64_C(1) << 63 | 1;
+	s->u.state.primary = true;
 	s = ADD(SNAP);
 	s->u.snap.round = 8;
 	s->u.snap.index = 9;
@@ -236,6 +239,7 @@ static void test_ranges(void **state)
 	assert_int_equal(decode_with(MSG_ORDER, 21, 0), -EBADMSG);	/* drain whom? */
 	assert_int_equal(decode_with(MSG_ORDER, 21, 65), -EBADMSG);
 	assert_int_equal(decode_with(MSG_ORDER, 20, ORDER_WEIGHT), 0);	/* 990 */
+	assert_int_equal(decode_with(MSG_STATE, 64, 2), -EBADMSG);	/* a bool */
 	assert_int_equal(decode_with(MSG_SNAP, 36, 0x01), -EBADMSG);	/* size */
 	assert_int_equal(decode_with(MSG_SNAP, 31, 0x01), -EBADMSG);	/* offset + size > total */
 	assert_int_equal(decode_with(MSG_SNAP, 32, 0x02), -EBADMSG);	/* total > 16 MiB */
