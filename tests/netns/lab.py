@@ -30,6 +30,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.join(TOP, os.environ.get("BUILD", "build"))
 CLUSTERD, CLUSTERCTL = os.path.join(BUILD, "clusterd"), os.path.join(BUILD, "clusterctl")
+BUILT = os.path.isfile(CLUSTERD) and os.path.isfile(CLUSTERCTL)
 VIP4, VIP6 = "10.77.0.250", "fd77::250"
 CLIENT4, CLIENT6 = "10.77.0.100", "fd77::100"
 PYTHON = "/usr/bin/python3"
@@ -281,7 +282,7 @@ class Node(Host):
         return int(text.split("Nodes:")[1].split()[0])
 
     def start_clusterd(self, wait_ready=False):
-        if not os.path.exists(CLUSTERD):
+        if not BUILT:
             raise LabError(f"{CLUSTERD} is not built")
         self.clusterd = self.popen([CLUSTERD, "-c", INI], "clusterd")
         if wait_ready:
@@ -377,10 +378,11 @@ class Lab:
     """
 
     def __init__(self, n, conf=None, with_clusterd=None, key=None):
+        self.notes = []    # for the test runner
         self.dir = f"{sandbox.ROOT}/{secrets.token_hex(3)}"
         os.makedirs(self.dir)
         self.n, self.serial, self.cuts, self._corosync = n, 0, set(), None
-        self.with_clusterd = os.path.exists(CLUSTERD) if with_clusterd is None else with_clusterd
+        self.with_clusterd = BUILT if with_clusterd is None else with_clusterd
         self.key = key or secrets.token_bytes(256)
         self.nodes = [Node(self, i + 1) for i in range(n)]
         self.conf = self.default_conf()
@@ -427,7 +429,7 @@ link set br0 up
         return {
             "cluster": {"name": "web",
                         "nodes": ", ".join(f"{n.name}={n.addr4}" for n in self.nodes),
-                        "buckets": "1024", "failback_delay": "1s", "drain_timeout": "60s"},
+                        "buckets": "1024", "failback_delay": "500ms", "drain_timeout": "60s"},
             "service web": {"vip": f"{VIP4}, {VIP6}", "port": "tcp/80, udp/5353"},
         }
 
@@ -441,7 +443,7 @@ link set br0 up
 
     def corosync_conf(self):
         if self._corosync is None:
-            if os.path.exists(CLUSTERCTL) and self.with_clusterd:
+            if self.with_clusterd:
                 path = self.dir + "/clusterd.ini"
                 with open(path, "w") as f:
                     f.write(self.ini)
@@ -476,7 +478,7 @@ link set br0 up
 
     def settle(self, timeout=30):
         if self.with_clusterd:
-            wait(self.settled, timeout, "the cluster to settle: " + "see status", every=0.1)
+            wait(self.settled, timeout, "the cluster to settle", every=0.1)
         else:
             up = self.up()
             wait(lambda: all(n.corosync_members() == len(up) for n in up), timeout, "corosync", 0.2)
@@ -484,6 +486,9 @@ link set br0 up
     def settled(self, down=()):
         """Every node that is switched on is online, nothing moves, all agree; 'down': nodes not to ask."""
         asked = [n for n in self.up() if n not in down]
+        for n in asked:
+            if n.clusterd and not n.clusterd.alive():
+                raise LabError(f"{n.name}: clusterd ended with {n.clusterd.wait()}")
         views = [n.status() for n in asked]
         if not views or any(v is None for v in views):
             return None
@@ -501,6 +506,13 @@ link set br0 up
         if len({(v["cluster"]["epoch"], v["cluster"]["digest"]) for v in views}) != 1:
             return None
         return views
+
+    def status_nodes(self):
+        """The nodes as the first node that is up sees them."""
+        status = self.up()[0].status()
+        if status is None:
+            raise LabError("no status")
+        return status["nodes"]
 
     def state_of(self, name, seen_by):
         """The state of node 'name' in the eyes of node number 'seen_by'."""
@@ -578,11 +590,11 @@ table bridge cut {{
 
     # -- for the reader of a failure
 
-    def tails(self, lines=25, only=("clusterd", "corosync")):
+    def tails(self, limits=(("clusterd", 25), ("corosync", 6))):
         """The ends of the daemons' logs."""
         out = []
         for node in self.nodes:
-            for what in only:
+            for what, lines in limits:
                 try:
                     with open(node.logfile(what), errors="replace") as f:
                         tail = f.read().splitlines()[-lines:]

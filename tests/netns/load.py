@@ -182,7 +182,7 @@ def probe(args):
 
     def finish():
         for p in list(Probe.open.values()):
-            if now() - p.start > 0.9:
+            if now() - p.start > 0.3:
                 p.done("unanswered")
             else:
                 p.close()

@@ -173,3 +173,41 @@ def median(values):
     return statistics.median(values)
 
 
+
+
+# ---- frames as such
+
+def raw_frames(path):
+    """Every frame of a capture file, as bytes."""
+    with open(path, "rb") as f:
+        data = f.read()
+    frames, at = [], 24
+    while at + 16 <= len(data):
+        caplen = struct.unpack_from("<I", data, at + 8)[0]
+        frames.append(data[at + 16:at + 16 + caplen])
+        at += 16 + caplen
+    return frames
+
+
+def without_udp_checksum(frames):
+    """IPv4 UDP frames with lengths made right and the optional checksum left out."""
+    out = []
+    for f in frames:
+        f = bytearray(f)
+        struct.pack_into("!H", f, 16, len(f) - 14)
+        struct.pack_into("!HH", f, 38, len(f) - 34, 0)
+        struct.pack_into("!H", f, 24, 0)
+        total = sum(struct.unpack_from("!10H", f, 14))
+        total = (total & 0xffff) + (total >> 16)
+        struct.pack_into("!H", f, 24, ~(total + (total >> 16)) & 0xffff)
+        out.append(bytes(f))
+    return out
+
+
+def inject(ports, frames, seconds):
+    """Sends the frames out of these switch ports, that is to the machines there, spread over 'seconds'."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
+        for frame in frames:
+            for port in ports:
+                s.sendto(frame, (port, 0))
+            time.sleep(seconds / len(frames))
