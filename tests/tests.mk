@@ -65,8 +65,15 @@ unit: $(foreach t,$(TESTS),$(B)/tests/$(t)_test)
 kernel: $(foreach t,rules netif group,$(B)/tests/$(t)_kernel)
 	@bad=0; for t in $^; do $$t; r=$$?; [ $$r = 0 ] || [ $$r = 77 ] || bad=1; done; exit $$bad
 
+# The cluster tests alone; NETNS=names runs those whose names hold one of them, -l lists them.
+netns: all
+	@BUILD=$(B) /usr/bin/python3 tests/netns/run.py $(NETNS)
+
+demo: deps all
+	@BUILD=$(B) /usr/bin/python3 tests/demo.py
+
 # Everything.  CHECK=words runs only the stages whose names hold one of them.
 check: deps all
 	@tests/check.py $(CHECK)
 
-.PHONY: unit kernel check
+.PHONY: unit kernel netns demo check
