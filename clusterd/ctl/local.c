@@ -71,8 +71,9 @@ int local_check(const char *path, bool json)
 		if (bad)
 			conf_errors_print(&r->errs, path, stderr);
 		else
-			printf("%s: good (cluster %s, %u nodes, %u services, %u buckets)\n", path,
-			       r->conf.name, r->conf.n_nodes, r->conf.n_services, r->conf.buckets);
+			printf("%s: good (cluster %s; nodes: %u, services: %u, buckets: %u)\n",
+			       path, r->conf.name, r->conf.n_nodes, r->conf.n_services,
+			       r->conf.buckets);
 		if (kernel)
 			fprintf(stderr, "this kernel: %s\n", kernel);
 		else

@@ -60,11 +60,13 @@ static json_t *fetch(struct client_conn *c, const char *path, char why[CLIENT_WH
 /* Prints as many lines as fit; long ones are cut by the terminal (autowrap is off). */
 static void show(const char *text)
 {
-	struct winsize w = { .ws_row = 24 };
+	struct winsize w;
 	unsigned int row = 0;
 	const char *end;
 
-	ioctl(STDOUT_FILENO, TIOCGWINSZ, &w);
+	/* A serial line says 0. */
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) || !w.ws_row)
+		w.ws_row = 24;
 	fputs("\033[H", stdout);
 	while (*text && row + 1 < w.ws_row) {
 		end = strchrnul(text, '\n');

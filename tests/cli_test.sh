@@ -1,0 +1,151 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# clusterctl as a user meets it, before a made-up daemon (tests/unit/ctl_test.c) and without one.
+# usage: tests/cli_test.sh [BUILD_DIRECTORY]
+set -u
+B=${1:-build}
+cd "$(dirname "$0")/.." || exit 1
+dir=$(mktemp -d) || exit 1
+sock=$dir/run/clusterd.sock
+passed=0 failed=0
+
+# try STATUS 'PATTERN in stdout or stderr' ARGUMENTS...
+try() {
+	want=$1 pattern=$2
+	shift 2
+	NO_COLOR='' timeout 20 "$B/clusterctl" -s "$sock" "$@" >"$dir/out" 2>&1 </dev/null
+	got=$?
+	if [ $got = "$want" ] && grep -q -e "$pattern" "$dir/out"; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAILED: clusterctl $*: exit $got, wanted $want and '$pattern':"
+		cat "$dir/out"
+	fi
+}
+
+# As try, and what comes is JSON.
+try_json() {
+	try 0 "$@"
+	python3 -c 'import json, sys; json.load(open(sys.argv[1]))' "$dir/out" ||
+		{ failed=$((failed + 1)); echo "FAILED: not JSON: $*"; }
+}
+
+server=
+finish() {
+	[ -n "$server" ] && kill "$server" && wait "$server" 2>/dev/null
+	rm -rf "$dir"
+}
+trap finish EXIT
+
+# Usage: nothing of this may need a daemon.
+try 2 'usage: clusterctl'
+try 2 'there is no command .nonsense.; there are: status nodes' nonsense
+try 2 'may be any of: status services$' s
+try 2 'usage: clusterctl drain NODE' drain
+try 2 'usage: clusterctl weight NODE N|auto' weight n1
+try 2 'usage: clusterctl status' status n1
+try 2 'does not know one of these options' status --yes
+try 2 'does not know one of these options' help --json
+try 2 'does not know one of these options' -c x status
+try 2 'unrecognized option' status --nonsense
+try 0 'Exit status: 0 done' help
+try 0 '^clusterctl [0-9]' --version
+try 1 'clusterd is not running on this node (no .*clusterd.sock); start it with systemctl start' status
+try 1 'clusterd is not running' watch --json
+
+# The configuration.
+
+echo "[cluster]
+nonsense = 1" >"$dir/bad.ini"
+try 2 'bad.ini:2: .*nonsense' check "$dir/bad.ini"
+try 2 'bad.ini' -c "$dir/bad.ini" che
+try 2 'missing.ini' check "$dir/missing.ini"
+try 2 'bad.ini' corosync-conf -c "$dir/bad.ini"
+try 0 'token_coefficient: 0' corosync-conf -c "etc/examples/three-node.ini"
+try 2 '"nonsense"' check --json "$dir/bad.ini"
+
+"$B/tests/ctl_test" serve "$sock" >"$dir/ready" &
+server=$!
+i=0
+while [ ! -s "$dir/ready" ] && [ $i -lt 50 ]; do
+	sleep 0.1
+	i=$((i + 1))
+done
+
+try 0 'cluster web   quorate' status
+try 0 'cluster web   quorate' stat
+try 0 'GRANTS US/IT' nodes
+try 0 'PACKETS HERE' services
+try 0 'service web, 64 buckets; on n1: foreign 42 mine 22' buckets web
+try 1 "no service is called 'nothing'" buckets nothing
+try 0 'jhash 192.0.2.9 . 4711 mod 64' trace 192.0.2.9:4711 10.77.0.250:80/tcp
+try 2 'is not a client' trace 300.1.1.1 10.77.0.250
+try 1 'is not a VIP of any service' trace 10.77.0.100:1 10.99.99.99:80
+try 1 'two nodes will answer' takeover n2
+try 1 'is not dead, its heartbeat' takeover n2 --yes
+try 0 'ordered' weight n2 50
+try 2 '0..1000' weight n2 5000
+try 1 "no node is called 'n9'" drain n9
+try 1 'nothing was changed: .*nonsense' reload
+try 0 'n3 is drained' drain n3 --wait
+try 0 'ordered' undrain n3
+try 0 'failback\|ordered' failback
+try 0 'warning  started         the made-up daemon runs' events
+for c in status nodes services "buckets web" events "trace --json 1.2.3.4:5 10.77.0.250:80/tcp" "undrain n3"; do
+	# shellcheck disable=SC2086
+	try_json '{' $c --json
+done
+try 1 'watch needs a terminal' watch
+
+# Followers get what happens after they came, as it happens.
+timeout 3 "$B/clusterctl" -s "$sock" events --follow --json >"$dir/follow" &
+follower=$!
+sleep 0.5
+before=$(wc -l <"$dir/follow")
+try 0 ordered failback
+sleep 0.5
+after=$(wc -l <"$dir/follow")
+if [ "$after" = $((before + 1)) ] && [ "$before" -gt 0 ]; then
+	passed=$((passed + 1))
+else
+	failed=$((failed + 1))
+	echo "FAILED: follower had $before events, then $after"
+fi
+wait $follower
+
+# watch on a terminal: q ends it, the terminal is given back.
+if python3 - "$B/clusterctl" "$sock" <<'EOF'
+import os, pty, select, sys, termios, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], [sys.argv[1], "-s", sys.argv[2], "watch"])
+before = termios.tcgetattr(fd)
+text, end, asked = b"", time.monotonic() + 10, False
+while time.monotonic() < end:
+    if select.select([fd], [], [], 0.2)[0]:
+        try:
+            got = os.read(fd, 65536)
+        except OSError:
+            break
+        text += got
+    if text.count(b"cluster ") >= 2 and not asked:
+        assert not termios.tcgetattr(fd)[3] & termios.ICANON, "keys need a newline"
+        os.write(fd, b"q")
+        asked = True
+else:
+    os.kill(pid, 9)
+status = os.waitpid(pid, 0)[1]
+assert status == 0, status
+assert asked and text.endswith(b"\033[?7h\033[?25h\033[?1049l"), text[-80:]
+assert termios.tcgetattr(fd)[3] == before[3], "the terminal was left in another mode"
+EOF
+then
+	passed=$((passed + 1))
+else
+	failed=$((failed + 1))
+	echo "FAILED: watch"
+fi
+
+echo "cli: $passed passed, $failed failed"
+[ $failed = 0 ]
