@@ -76,9 +76,16 @@ static unsigned int coordinator(const struct agent *a)
 	return mask_lowest(repl_online(a->repl) & a->members);
 }
 
+/* While the exchange has not found out whose state counts, ours may be an old one. */
 static bool in_step(const struct agent *a)
 {
-	return a->synced && agent_quorate(a);
+	return a->synced && agent_quorate(a) && a->ex->phase != EX_COLLECT;
+}
+
+/* In step until now, for the exchange to come: one that is cut short changes nothing. */
+static bool was_primary(const struct agent *a)
+{
+	return a->synced && agent_quorate(a) && (a->ex->phase != EX_COLLECT || a->primary);
 }
 
 static void tables_changed(struct agent *a)
@@ -335,16 +342,21 @@ static void compare_digest(struct agent *a, const struct msg *m, int64_t now)
 {
 	unsigned int lead = coordinator(a);
 
-	if (m->from == a->p.self || m->u.digest.epoch != repl_epoch(a->repl) ||
-	    m->u.digest.digest == repl_digest(a->repl))
+	/* The sender was there when it sent: whoever is not yet, when it arrives, has missed something. */
+	bool behind = m->u.digest.epoch > repl_epoch(a->repl);
+
+	if (m->from == a->p.self || !in_step(a) || exchange_void(a, m))
 		return;
-	if (m->from != lead && a->p.self != lead)
+	if (!behind && (m->u.digest.epoch != repl_epoch(a->repl) ||
+			m->u.digest.digest == repl_digest(a->repl)))
+		return;
+	if (!behind && m->from != lead && a->p.self != lead)
 		return;
 	a->n_mismatch++;
 	agent_event(a, LOG_ERR, "DIGEST_MISMATCH", "%s holds another state at epoch %llu: %s",
 		    agent_name(a, m->from), (unsigned long long)m->u.digest.epoch,
-		    m->from == lead ? "taking a fresh copy" : "it has to take a fresh copy");
-	if (m->from == lead) {
+		    behind || m->from == lead ? "taking a fresh copy" : "it has to take a fresh copy");
+	if (behind || m->from == lead) {
 		command(a, (struct lease_cmd){ .type = LCMD_FENCE });
 		exchange_heal(a, now);
 	}
@@ -396,6 +408,8 @@ void agent_message(struct agent *a, const struct msg *m, int64_t now)
 	case MSG_GRACE_END:
 	case MSG_ORDER:
 		/* Only the majority's side may change the state; and an operator who knows better. */
+		if (exchange_void(a, m))
+			break;
 		if (in_step(a) || (a->synced && m->type == MSG_ORDER &&
 				   m->u.order.type == ORDER_TAKEOVER))
 			agent_apply(a, m, now);
@@ -417,7 +431,7 @@ void agent_group_down(struct agent *a, int64_t now)
 {
 	(void)now;
 	if (a->up)
-		a->primary = in_step(a) && (a->ex->phase != EX_COLLECT || a->primary);
+		a->primary = was_primary(a);
 	a->up = false;
 	a->members = 0;
 	a->ex->phase = EX_IDLE;
@@ -444,7 +458,7 @@ void agent_view(struct agent *a, uint64_t members, uint64_t crashed, int64_t now
 	uint64_t old = a->members;
 
 	if (old)
-		a->primary = in_step(a) && (a->ex->phase != EX_COLLECT || a->primary);
+		a->primary = was_primary(a);
 	a->members = members;
 	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++) {
 		if (mask_has(members, i))
@@ -571,7 +585,8 @@ static void tick_plan_steps(struct agent *a, int64_t now)
 	uint64_t plan = repl_plan(a->repl);
 	struct msg m = { .type = MSG_NONE };
 
-	if (!plan || !in_step(a) || !self_online(a) || a->installed != a->version)
+	/* Without a lease we could not take what would be handed to us from the next phase on. */
+	if (!plan || !in_step(a) || !self_online(a) || a->installed != a->version || !a->leased)
 		return;
 	m.u.plan.plan = plan;
 	if (!mask_has(repl_plan_acks(a->repl), a->p.self) && due(&a->ack, plan, now)) {
@@ -582,9 +597,10 @@ static void tick_plan_steps(struct agent *a, int64_t now)
 		m.type = MSG_LEFT;
 		agent_send(a, &m);
 	}
-	/* Several old owners leave one after the other: each makes new buckets to adopt. */
+	/* When all old owners have left: ADOPTED speaks for all our new buckets, and one that comes
+	 * to ADOPT while it is on its way would not be in our kernel yet. */
 	if (repl_count(a->repl, PHASE_ADOPT, a->p.self, NOBODY) &&
-	    due(&a->adopted, repl_epoch(a->repl), now)) {
+	    !repl_count(a->repl, PHASE_HANDOFF, NOBODY, a->p.self) && due(&a->adopted, plan, now)) {
 		m.type = MSG_ADOPTED;
 		agent_send(a, &m);
 	}

@@ -35,7 +35,7 @@ static void start_round(struct agent *a, uint32_t round, int64_t now)
 	e->phase = EX_COLLECT;
 	e->round = round;
 	e->index = 0;
-	e->got = 0;
+	e->got = e->heard = 0;
 	e->n_kept = 0;
 	e->bits_used = 0;
 	e->overflow = false;
@@ -63,6 +63,33 @@ void exchange_view(struct agent *a, uint64_t old, uint64_t members, int64_t now)
 		start_round(a, 0, now);
 }
 
+bool exchange_void(const struct agent *a, const struct msg *m)
+{
+	switch (m->type) {
+	case MSG_READY:
+	case MSG_ACK:
+	case MSG_LEFT:
+	case MSG_ADOPTED:
+	case MSG_DRAINED:
+	case MSG_DIGEST:
+		return !mask_has(a->ex->heard, m->from);
+	case MSG_NONE:
+	case MSG_ROUND:
+	case MSG_STATE:
+	case MSG_SNAP:
+	case MSG_FAIL:		/* names a term: true in every past that knows it */
+	case MSG_BYE:
+	case MSG_PLAN:
+	case MSG_GRACE_END:
+	case MSG_ORDER:
+	case MSG_CLEAR_REQ:
+	case MSG_CLEAR_ACK:
+	case MSG_TYPES_N:
+		break;
+	}
+	return false;
+}
+
 void exchange_saw(struct agent *a, const struct msg *m)
 {
 	struct exchange_state *e = a->ex;
@@ -70,7 +97,7 @@ void exchange_saw(struct agent *a, const struct msg *m)
 	if (e->phase == EX_IDLE)
 		return;
 	e->index++;
-	if (!msg_is_replicated(m->type))
+	if (!msg_is_replicated(m->type) || exchange_void(a, m))
 		return;
 	if (e->n_kept == RING ||
 	    (m->type == MSG_DRAINED && e->bits_used + m->u.drained.size > RING_BITS)) {
@@ -161,7 +188,16 @@ static void set_synced(struct agent *a, bool yes)
 		    (unsigned long long)repl_epoch(a->repl));
 }
 
-static void decide(struct agent *a)
+static void replay(struct agent *a, uint32_t after, int64_t now)
+{
+	struct exchange_state *e = a->ex;
+
+	for (unsigned int i = 0; i < e->n_kept; i++)
+		if (e->kept_index[i] > after)
+			agent_apply(a, &e->kept[i], now);
+}
+
+static void decide(struct agent *a, int64_t now)
 {
 	struct exchange_state *e = a->ex;
 	bool others = false;
@@ -175,7 +211,7 @@ static void decide(struct agent *a)
 		if (enough(a, group) && mask_count(group) > mask_count(among))
 			among = group;
 	}
-	if (!among)
+	if (!among || e->overflow)	/* of the latter everybody thinks alike: another round */
 		return;
 	e->winner = newest(e, among);
 	const struct told *w = &e->told[e->winner];
@@ -187,21 +223,27 @@ static void decide(struct agent *a)
 			  (!mask_has(e->got, i) || e->told[i].digest != w->digest ||
 			   e->told[i].epoch != w->epoch || e->told[i].config != w->config);
 	e->phase = others ? EX_SNAP : EX_IDLE;
+	/* What came meanwhile has waited: only now it is known to what it applies. */
+	if (a->synced && agent_quorate(a))
+		replay(a, 0, now);
 	if (others && e->winner == a->p.self)
 		send_state(a);
 }
 
-static void got_state(struct agent *a, const struct msg *m)
+static void got_state(struct agent *a, const struct msg *m, int64_t now)
 {
 	struct exchange_state *e = a->ex;
 
-	if (e->phase != EX_COLLECT || m->u.state.round != e->round)
+	if (m->u.state.round != e->round)
+		return;
+	e->heard |= node_bit(m->from);
+	if (e->phase != EX_COLLECT)
 		return;
 	e->got |= node_bit(m->from);
 	e->told[m->from] = (struct told){
 		.epoch = m->u.state.epoch, .digest = m->u.state.digest, .config = m->u.state.config,
 		.dead = m->u.state.dead, .incarnation = m->incarnation, .primary = m->u.state.primary };
-	decide(a);
+	decide(a, now);
 }
 
 static void load(struct agent *a, int64_t now)
@@ -217,9 +259,7 @@ static void load(struct agent *a, int64_t now)
 	a->n_loaded++;
 	set_synced(a, true);
 	agent_state_loaded(a, now);
-	for (unsigned int i = 0; i < e->n_kept; i++)
-		if (e->kept_index[i] > e->snap_index)
-			agent_apply(a, &e->kept[i], now);
+	replay(a, e->snap_index, now);
 }
 
 static void got_snap(struct agent *a, const struct msg *m, int64_t now)
@@ -254,7 +294,7 @@ static void got_snap(struct agent *a, const struct msg *m, int64_t now)
 void exchange_message(struct agent *a, const struct msg *m, int64_t now)
 {
 	if (m->type == MSG_STATE)
-		got_state(a, m);
+		got_state(a, m, now);
 	else if (m->type == MSG_SNAP)
 		got_snap(a, m, now);
 	else if (m->type == MSG_ROUND && m->u.round == a->ex->round + 1)

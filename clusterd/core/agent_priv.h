@@ -23,7 +23,8 @@ struct exchange_state {
 	enum exchange phase;
 	uint32_t round;
 	uint32_t index;			/* messages since the round began */
-	uint64_t got;
+	uint64_t got;			/* have told, as long as it counted for the decision */
+	uint64_t heard;			/* have told at all */
 	struct told told[NODES_MAX + 1];
 	struct told own;		/* what we held when the round began */
 	unsigned int winner;
@@ -106,6 +107,12 @@ void exchange_free(struct agent *a);
 void exchange_view(struct agent *a, uint64_t old, uint64_t members, int64_t now);
 /* Every message passes here first; counts and keeps it. */
 void exchange_saw(struct agent *a, const struct msg *m);
+/*
+ * True for a message that speaks of its sender's state, sent before the sender knew of this round:
+ * it may come from another past than ours (a view ago it was on the other side), or from one that
+ * did not win.  Whoever has a reason repeats it.
+ */
+bool exchange_void(const struct agent *a, const struct msg *m);
 void exchange_message(struct agent *a, const struct msg *m, int64_t now);
 void exchange_tick(struct agent *a, int64_t now);
 /* We do not trust our own state any more. */
