@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/agent_priv.h"
 #include "sim.h"
 #include "wire/msg.h"
 
@@ -134,7 +135,8 @@ static void check_digest(struct sim *s, struct node *n)
 		sim_fail(s, n->id, "invalid replicated state (epoch %llu)",
 			 (unsigned long long)d.epoch);
 	agent_get_status(n->agent, &st);
-	if (!st.synced || !n->view_majority)
+	/* Before the exchange has decided, its old state is not refuted yet, and not acted upon. */
+	if (!st.synced || !n->view_majority || n->agent->ex->phase == EX_COLLECT)
 		return;
 	for (unsigned int i = s->n_digests; i-- > 0 && s->n_digests - i < 500; ) {
 		const struct digest_seen *o = &s->digests[i];
@@ -271,7 +273,8 @@ void group_connect_later(struct sim *s, struct node *n)
 	if (!n->running || !n->corosync || n->cpg_joined || n->connecting)
 		return;
 	n->connecting = true;
-	post(s, s->now + rnd_in(s, MS, rnd_chance(s, 300) ? 2 * SEC : 100 * MS), EV_CONNECT, n->id,
+	/* At start at once, later it may be in the middle of a pause between two tries. */
+	post(s, s->now + rnd_in(s, MS, n->was_connected ? 2 * SEC : 50 * MS), EV_CONNECT, n->id,
 	     n->life, 0, NULL);
 }
 
@@ -280,7 +283,7 @@ void group_on_connect(struct sim *s, struct node *n)
 	n->connecting = false;
 	if (!n->corosync || n->cpg_joined)
 		return;
-	n->cpg_joined = true;
+	n->cpg_joined = n->was_connected = true;
 	read_soon(s, n, entry_new(ENTRY_UP, n->id, 0));
 	submit(s, n, entry_new(ENTRY_JOIN, n->id, 0));
 }
@@ -502,6 +505,7 @@ static void form(struct sim *s, uint64_t target)
 		stay = r->procs & p & procs;
 		left = r->procs & ~stay;
 		joined = procs & ~stay;
+		r->ghosts |= p;
 		take_held(s, r, p, n, left || joined);
 		if (left && joined)
 			push_view(s, n, stay, stay, left & p, ++s->next_view);
@@ -596,8 +600,9 @@ void group_on_reform(struct sim *s)
 			reform_to(s, c, true);
 			continue;
 		}
-		if (!s->p.flap)
+		if (!s->p.flap || s->now < s->next_flap)
 			continue;
+		s->next_flap = s->now + rnd_in(s, 200 * MS, 800 * MS);
 		while (c) {
 			uint64_t part = random_clique(s, c);
 

@@ -6,6 +6,7 @@
  * everything pile up; hanging stops the main one only.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -284,6 +285,8 @@ static void agent_make(struct sim *s, struct node *n)
 		p.link[v] = (struct link){ .mac = { 2, 0, 0, 0, (uint8_t)v, n->id },
 					   .addr4 = { .family = 2, .b = { 10, 77, (uint8_t)v, n->id } } };
 	}
+	for (unsigned int i = 1; i <= s->p.n_nodes; i++)
+		snprintf(p.node_name[i], sizeof(p.node_name[i]), "n%u", i);
 	sim_args[n->id] = (struct sim_arg){ s, n };
 	if (agent_new(&n->agent, &p, &ops, &sim_args[n->id]) != 0)
 		sim_fail(s, n->id, "agent_new() failed");
@@ -304,7 +307,7 @@ void node_start(struct sim *s, struct node *n)
 		return;
 	n->life++;
 	n->running = true;
-	n->frozen = n->main_hung = n->reachable = n->connecting = false;
+	n->frozen = n->main_hung = n->reachable = n->connecting = n->was_connected = false;
 	/* As the daemon takes it from the real time clock: it grows, and means nothing else. */
 	n->incarnation = (uint64_t)s->now + 1 + (uint64_t)n->life;
 	p.incarnation = n->incarnation;
@@ -529,10 +532,13 @@ static void handle_node(struct sim *s, struct node *n, struct event *e)
 			corosync_die(s, n);
 		break;
 	case EV_START:
-		if (e->u)	/* the end of a clean stop */
-			node_kill(s, n);
-		else
+		if (!e->u) {
 			node_start(s, n);
+			break;
+		}
+		node_kill(s, n);	/* the end of a clean stop */
+		if (n->wanted)		/* the scenario has changed its mind meanwhile */
+			post(s, s->now + 200 * MS, EV_START, n->id, 0, 0, NULL);
 		break;
 	case EV_REFORM:
 	case EV_STALL:

@@ -116,7 +116,7 @@ struct node {
 	enum flow_rule flow_rule;
 
 	struct ring *ring;
-	bool cpg_joined, connecting;
+	bool cpg_joined, connecting, was_connected;
 	struct fifo inbox;		/* struct inbox: on its way to this corosync's clients */
 	struct fifo queue;		/* struct entry: delivered, not yet read by the process */
 	int64_t order_t, deliver_t;
@@ -156,6 +156,7 @@ struct sim {
 	struct ring *rings;
 	uint32_t next_ring, next_view;
 	bool reform_posted;
+	int64_t next_flap;
 
 	struct flow *flows[SIM_SERVICES][SIM_BUCKETS];
 	uint32_t next_flow, n_flows;
