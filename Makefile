@@ -14,6 +14,7 @@ CC      ?= gcc
 CFLAGS  ?= -O2 -g
 VERSION := 0.1
 B       := build$(if $(SAN),-$(SAN))
+O       := $(B)/obj
 Q       := $(if $(V),,@)
 
 PKGS    := libnftnl libmnl libnetfilter_conntrack libcpg libquorum libcorosync_common jansson libsystemd nettle
@@ -28,11 +29,11 @@ UTIL    := addr log buf jhash
 CONF    := conf_table conf_value conf_read conf_print conf_check conf_corosync
 CORE    := types msg assign repl agent agent_exchange lease compile
 WIRE    := msg hello
-IO      := rules rules_build rules_plan rules_enc rules_nl rules_lease netif flows group key
+IO      := rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease netif flows group key hellosock
 CTL     := proto table server cmds status trace events
-DAEMON  := main turn heartbeat
+DAEMON  := main setup turn heartbeat
 
-obj = $(addprefix $(B)/,$(addsuffix .o,$(1)))
+obj = $(addprefix $(O)/,$(addsuffix .o,$(1)))
 UTIL_O := $(call obj,$(addprefix clusterd/util/,$(UTIL)))
 CONF_O := $(call obj,$(addprefix clusterd/conf/,$(CONF)))
 CORE_O := $(call obj,$(addprefix clusterd/core/,$(CORE)))
@@ -48,11 +49,11 @@ $(B)/clusterd: $(DAEMON_O) $(CTL_O) $(IO_O) $(WIRE_O) $(CORE_O) $(CONF_O) $(UTIL
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(call obj,$(addprefix clusterd/io/,rules rules_build rules_plan rules_enc rules_nl rules_lease)) $(call obj,clusterd/core/types)
+$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(call obj,$(addprefix clusterd/io/,rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease)) $(call obj,clusterd/core/types)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/%.o: %.c
+$(O)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<

@@ -15,21 +15,21 @@ T_agent      := core/agent core/agent_exchange core/repl core/msg core/compile c
 T_msg        := wire/msg core/msg util/buf util/addr util/jhash
 T_hello      := wire/hello util/buf
 T_key        := io/key
-T_rules_plan := io/rules_build io/rules_plan util/addr util/jhash core/types
-T_rules_enc  := io/rules_build io/rules_plan io/rules_enc util/addr util/jhash core/types
+T_rules_plan := io/rules_mk io/rules_build io/rules_plan util/addr util/jhash core/types
+T_rules_enc  := io/rules_mk io/rules_build io/rules_plan io/rules_enc util/addr util/jhash core/types
 T_compile    := core/compile core/repl core/msg core/assign core/types util/jhash util/addr util/buf
 T_proto      := ctl/proto
 T_ctl        := $(addprefix ctl/,$(CTL) client render grid) util/addr util/jhash util/log core/types
 
 define unit_rule
-$(B)/tests/$(1)_test: $(B)/tests/unit/$(1)_test.o $(addprefix $(B)/clusterd/,$(addsuffix .o,$(T_$(1))))
+$(B)/tests/$(1)_test: $(O)/tests/unit/$(1)_test.o $(addprefix $(O)/clusterd/,$(addsuffix .o,$(T_$(1))))
 	@mkdir -p $$(@D)
 	@echo "  LD      $$@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ -lcmocka $(LIBS)
 endef
 $(foreach t,$(TESTS),$(eval $(call unit_rule,$(t))))
 
-$(B)/tests/assign_bench: $(addprefix $(B)/,tests/bench/assign_bench.o $(addprefix clusterd/,$(addsuffix .o,$(T_assign))))
+$(B)/tests/assign_bench: $(addprefix $(O)/,tests/bench/assign_bench.o $(addprefix clusterd/,$(addsuffix .o,$(T_assign))))
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
@@ -37,10 +37,10 @@ $(B)/tests/assign_bench: $(addprefix $(B)/,tests/bench/assign_bench.o $(addprefi
 # Against the kernel and a real corosync, in namespaces of their own.
 K_netif := io/netif io/flows util/addr util/jhash util/log
 K_group := io/group
-K_rules := $(addprefix io/,rules rules_build rules_plan rules_enc rules_nl rules_lease) util/addr util/jhash
+K_rules := $(addprefix io/,rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease) util/addr util/jhash
 
 define kernel_rule
-$(B)/tests/$(1)_kernel: $(B)/tests/netns/$(1)_kernel.o $(addprefix $(B)/clusterd/,$(addsuffix .o,$(K_$(1))))
+$(B)/tests/$(1)_kernel: $(O)/tests/netns/$(1)_kernel.o $(addprefix $(O)/clusterd/,$(addsuffix .o,$(K_$(1))))
 	@mkdir -p $$(@D)
 	@echo "  LD      $$@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ $(LIBS)
@@ -49,12 +49,12 @@ $(foreach t,rules netif group,$(eval $(call kernel_rule,$(t))))
 
 # The cluster simulator: core/ in a modelled world, see tests/sim/README.md.
 SIM := event net group node kernel scenario main
-$(B)/tests/sim: $(addprefix $(B)/tests/sim_o/,$(addsuffix .o,$(SIM))) $(CORE_O) \
+$(B)/tests/sim: $(addprefix $(O)/tests/sim_o/,$(addsuffix .o,$(SIM))) $(CORE_O) \
 		$(call obj,clusterd/wire/msg $(addprefix clusterd/util/,addr buf jhash))
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
-$(B)/tests/sim_o/%.o: tests/sim/%.c
+$(O)/tests/sim_o/%.o: tests/sim/%.c
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLUSTERD_SETUP_H
+#define CLUSTERD_SETUP_H
+
+/*
+ * What a start changes on this machine, and how a stop puts it back: lock file, guard, VIPs,
+ * multicast addresses, sysctls.  Everything that fails is logged here, with what to do about it.
+ */
+
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "core/msg.h"
+#include "io/netif.h"
+#include "io/rules.h"
+
+#define SETUP_DIR "/run/clusterd"
+
+struct setup {
+	int lock_fd;			/* -1: not locked */
+	struct netif *netif;
+	struct rules *rules;
+	struct lease_table *lease;	/* whoever takes it over sets it to NULL */
+	/*
+	 * The lowest fd free after the two above were opened: corosync's must not be lower, because a
+	 * dying process closes its fds in ascending order.
+	 */
+	int fd_floor;
+	unsigned int n_vips;
+	struct addr vip[SERVICES_MAX * VIPS_MAX];
+};
+
+/*
+ * Makes /run/clusterd and locks it for this process.  -EBUSY: another clusterd runs (logged with its
+ * pid, unless 'quiet').
+ */
+int setup_lock(struct setup *s);
+
+/*
+ * This start's number: the time, but above every earlier one that is known.  '*same_config': the
+ * last start that did not stop cleanly had that configuration too.
+ */
+int setup_incarnation(uint64_t config, uint64_t *incarnation, bool *same_config);
+
+/*
+ * Opens 'rules' and 'lease', installs the guard, then adds VIPs and multicast addresses.  'want'
+ * says which services on which interfaces.  'afresh': first undo what an earlier start has left.
+ */
+int setup_open(struct setup *s, const struct rules_want *want, bool afresh);
+/* Only opens 'rules' and the list of changes, for an undo of what a crashed clusterd has left. */
+int setup_open_leftovers(struct setup *s);
+/* VIPs and multicast addresses that somebody took away (an interface that was down) come back. */
+int setup_refresh(struct setup *s, const struct rules_want *want);
+/* How peers reach us on 'interface'.  0 or -errno, not logged. */
+int setup_link(struct setup *s, const char *interface, struct link *link);
+
+/*
+ * Puts everything back and removes the lock file, the tables last.  When something cannot be put
+ * back the guard stays, so that this node stays silent for the VIPs.  0 or -errno.
+ */
+int setup_undo(struct setup *s);
+
+#endif

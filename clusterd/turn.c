@@ -1,0 +1,1001 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "turn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/agent.h"
+#include "core/compile.h"
+#include "ctl/cmds.h"
+#include "ctl/events.h"
+#include "ctl/proto.h"
+#include "ctl/server.h"
+#include "ctl/status.h"
+#include "heartbeat.h"
+#include "io/flows.h"
+#include "io/group.h"
+#include "util/jhash.h"
+#include "util/log.h"
+#include "wire/msg.h"
+
+#define TURN_MAX_MS     100
+#define GROUP_BUDGET    64	/* messages per turn */
+#define AGAIN_MS        5	/* rules_commit() said -EAGAIN */
+#define RETRY_MS        1000	/* it said something worse */
+#define REFRESH_MS      5000	/* links and VIPs */
+#define REJOIN_MS       10000	/* after corosync had a wrong node id for us */
+#define WAITING_MS      60000	/* between two lines about a corosync that is not there */
+#define BAD_MS          5000	/* between two lines about bad messages */
+#define STATUS_MS       500
+#define STOP_EXTRA_MS   15000	/* beyond drain_timeout: then we stop whatever still drains */
+
+struct turn {
+	struct conf conf;
+	const char *conf_path;
+	unsigned int self;
+	struct setup *setup;
+
+	/* rules */
+	struct rules_want want;
+	struct rules_service service[SERVICES_MAX];
+	struct rules_peer peer[SERVICES_MAX][NODES_MAX];
+	struct bucket_action *action[SERVICES_MAX];
+	bool repair;
+	int64_t install_at;
+	char install_why[256];		/* last reason logged; "": it works */
+
+	/* draining */
+	struct flows *flows;
+	uint8_t *wanted[SERVICES_MAX], *empty;
+	uint16_t *count[SERVICES_MAX];
+	int count_err;
+
+	struct agent *agent;
+	struct agent_params ap;
+	struct heartbeat *hb;
+	struct hellosock_params net;
+
+	struct group *group;
+	bool group_up, stay_out;
+	bool more;			/* group_dispatch() has more */
+	int64_t group_at, waiting_at;
+	struct log_limit bad_limit, full_limit;
+	uint8_t buf[MSG_SIZE_MAX];
+
+	sd_event *event;
+	struct server *server;
+	struct events *events;
+	struct ctl_ctx ctx;
+
+	int64_t refresh_at, status_at, watchdog_at, watchdog_ms;
+	char status[128], refresh_why[256];
+	bool weight_pending;		/* our configured weight is still to be told */
+	bool stopping, done;
+	int64_t stop_at;
+	int exit_status;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static int64_t min64(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Something that must not happen has happened: stop, so that systemd starts us afresh. */
+static void give_up(struct turn *t, const char *why)
+{
+	log_msg(LOG_CRIT, "turn", "%s: giving up", why);
+	t->done = true;
+	t->exit_status = 1;
+}
+
+/* ---- effects of the agent ---- */
+
+static void op_send(void *arg, const struct msg *m)
+{
+	struct turn *t = arg;
+	size_t size = msg_encode(m, t->conf.name, t->buf, sizeof(t->buf));
+	uint64_t swallowed;
+	int err;
+
+	if (!size) {
+		log_msg(LOG_ERR, "group", "a message '%s' cannot be encoded", msg_type_str(m->type));
+		return;
+	}
+	err = group_send(t->group, t->buf, size);
+	/* Not connected: the agent says again what matters. */
+	if (err && err != -ENOTCONN && log_allow(&t->full_limit, now_ms(), BAD_MS, &swallowed))
+		log_msg(LOG_WARNING, "group", "cannot send a message '%s': %s", msg_type_str(m->type),
+			strerror(-err));
+}
+
+static void op_lease(void *arg, const struct lease_cmd *cmd)
+{
+	struct turn *t = arg;
+
+	if (heartbeat_command(t->hb, cmd))
+		give_up(t, "the heartbeat does not take commands any more");
+}
+
+static void op_event(void *arg, int priority, const char *name, const char *text)
+{
+	struct turn *t = arg;
+	struct timespec ts;
+
+	log_msg(priority, "cluster", "%s: %s", name, text);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	events_add(t->events, (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000, priority, name, text);
+}
+
+static void op_stopped(void *arg)
+{
+	struct turn *t = arg;
+
+	t->done = true;
+}
+
+static const struct agent_ops agent_ops = {
+	.send = op_send, .lease = op_lease, .event = op_event, .stopped = op_stopped,
+};
+
+static void publish_event(void *arg, const json_t *event)
+{
+	struct turn *t = arg;
+
+	if (t->server)
+		server_publish(t->server, event);
+}
+
+/* ---- the group ---- */
+
+static void group_view(void *arg, uint64_t members, uint64_t crashed)
+{
+	struct turn *t = arg;
+
+	if (!t->stay_out)
+		agent_view(t->agent, members, crashed, now_ms());
+}
+
+static void bad_message(struct turn *t, unsigned int from, const char *what)
+{
+	uint64_t swallowed;
+
+	if (log_allow(&t->bad_limit, now_ms(), BAD_MS, &swallowed))
+		log_msg(LOG_WARNING, "group", "ignored a message of node %u: %s (%llu more like it)",
+			from, what, (unsigned long long)swallowed);
+}
+
+static void group_message(void *arg, unsigned int from, const void *data, size_t size)
+{
+	struct turn *t = arg;
+	struct msg m;
+
+	if (t->stay_out)
+		return;
+	switch (msg_decode(&m, t->conf.name, data, size)) {
+	case 0:
+		break;
+	case -EPROTO:
+		bad_message(t, from, "another protocol version; run the same clusterd on all nodes");
+		return;
+	case -EXDEV:
+		bad_message(t, from, "of another cluster; [cluster] name differs");
+		return;
+	default:	/* -EBADMSG: the header knows no others */
+		bad_message(t, from, "garbled");
+		return;
+	}
+	if (m.from != from) {
+		bad_message(t, from, "it claims to come from another node");
+		return;
+	}
+	agent_message(t->agent, &m, now_ms());
+}
+
+static void group_is_up(void *arg, unsigned int local_id)
+{
+	struct turn *t = arg;
+
+	assert(group_fd(t->group) >= t->setup->fd_floor);
+	if (local_id != t->self) {
+		log_msg(LOG_ERR, "group", "corosync's nodeid of this node is %u, but in clusterd.ini %s is "
+			"number %u; use the corosync.conf that 'clusterctl corosync-conf' prints",
+			local_id, t->conf.node[t->self - 1].name, t->self);
+		t->stay_out = true;
+		return;
+	}
+	log_msg(LOG_INFO, "group", "connected to corosync");
+	t->group_up = true;
+	agent_group_up(t->agent, now_ms());
+}
+
+static void group_is_down(void *arg, const char *why)
+{
+	struct turn *t = arg;
+
+	if (t->stay_out)
+		return;
+	log_msg(LOG_WARNING, "group", "%s", why);
+	t->group_up = false;
+	t->waiting_at = now_ms() + WAITING_MS;
+	agent_group_down(t->agent, now_ms());
+}
+
+static void group_quorum(void *arg, bool quorate)
+{
+	log_msg(LOG_DEBUG, "group", "corosync says: %s", quorate ? "quorate" : "not quorate");
+}
+
+static const struct group_ops group_ops = {
+	.view = group_view, .message = group_message, .up = group_is_up, .down = group_is_down,
+	.quorum = group_quorum,
+};
+
+/* Flushes what was said in this turn; (re)connects. */
+static void tick_group(struct turn *t, int64_t now)
+{
+	int wait_ms = -1;
+
+	if (t->stay_out && t->group) {
+		group_close(t->group);
+		t->group = NULL;
+		t->group_at = now + REJOIN_MS;
+	}
+	if (!t->group && now >= t->group_at) {
+		t->stay_out = false;
+		if (group_open(&t->group, t->conf.name, &group_ops, t))
+			t->group_at = now + REJOIN_MS;
+	}
+	if (!t->group)
+		return;
+	wait_ms = group_tick(t->group, now);
+	t->group_at = wait_ms < 0 ? INT64_MAX : now + wait_ms;
+	if (!t->group_up && !t->stay_out && now >= t->waiting_at) {
+		log_msg(LOG_WARNING, "group", "waiting for corosync: %s", group_strerror(t->group));
+		t->waiting_at = now + WAITING_MS;
+	}
+}
+
+/* ---- the heartbeat ---- */
+
+static void handle_heartbeat(struct turn *t)
+{
+	struct heartbeat_event e;
+
+	while (heartbeat_next(t->hb, &e)) {
+		switch (e.type) {
+		case HEARTBEAT_LEASE:
+			agent_lease_event(t->agent, &e.lease, now_ms());
+			break;
+		case HEARTBEAT_REACHABLE:
+			agent_reachable(t->agent, e.yes, now_ms());
+			break;
+		case HEARTBEAT_DISCARDED:
+			agent_discarded(t->agent, &e.cmd, e.yes, now_ms());
+			break;
+		case HEARTBEAT_LOG:
+			log_msg(e.level, "lease", "%s", e.text);
+			break;
+		}
+	}
+}
+
+static enum lease_tiebreak lease_tiebreak(enum conf_tiebreak t)
+{
+	switch (t) {
+	case TIEBREAK_NONE: return LEASE_TIE_NONE;
+	case TIEBREAK_LOWEST: return LEASE_TIE_LOWEST;
+	case TIEBREAK_WITNESS: return LEASE_TIE_WITNESS;
+	}
+	assert(!"tiebreak");
+	return LEASE_TIE_NONE;
+}
+
+static int start_heartbeat(struct turn *t)
+{
+	struct heartbeat_params p = {
+		.lease = {
+			.self = (uint8_t)t->self,
+			.n_nodes = (uint8_t)t->conf.n_nodes,
+			.lease_us = (int64_t)t->conf.lease_ms * 1000,
+			.ignore_quorum = t->conf.quorum == QUORUM_IGNORE,
+			.tiebreak = lease_tiebreak(t->conf.tiebreak),
+			.incarnation = t->ap.incarnation,
+		},
+		.hang_ms = t->conf.hang_ms,
+	};
+	struct heartbeat_status s;
+	const char *why;
+	int err;
+
+	err = hellosock_open(&p.sock, &t->net, &why);
+	explicit_bzero(t->net.key, sizeof(t->net.key));
+	if (err) {
+		log_msg(LOG_ERR, "start", "%s, port %u: %s", why, t->conf.port, strerror(-err));
+		return err;
+	}
+	p.table = t->setup->lease;
+	t->setup->lease = NULL;
+	err = heartbeat_start(&t->hb, &p, &why);
+	if (err) {
+		log_msg(LOG_ERR, "start", "cannot start the heartbeat: %s: %s", why, strerror(-err));
+		return err;
+	}
+	heartbeat_get_status(t->hb, &s);
+	if (!s.realtime)
+		log_msg(LOG_WARNING, "start", "no permission for real-time priority: on a busy machine "
+			"the heartbeat may be late (CAP_SYS_NICE, or LimitRTPRIO=50)");
+	return 0;
+}
+
+/* ---- rules ---- */
+
+static void fill_peers(struct turn *t, unsigned int service)
+{
+	static const uint8_t no_mac[6];
+	struct rules_service *s = &t->service[service];
+
+	s->n_peers = 0;
+	for (unsigned int id = 1; id <= t->conf.n_nodes; id++) {
+		const struct link *l = &repl_get_node(agent_repl(t->agent), id)->link[service];
+		struct rules_peer *p = &t->peer[service][s->n_peers];
+
+		if (id == t->self || !memcmp(l->mac, no_mac, sizeof(no_mac)))
+			continue;
+		*p = (struct rules_peer){ .id = (uint8_t)id, .addr4 = l->addr4, .addr6 = l->addr6 };
+		memcpy(p->mac, l->mac, sizeof(p->mac));
+		s->n_peers++;
+	}
+}
+
+static void install_failed(struct turn *t, int err, int64_t now)
+{
+	const char *why = rules_strerror(t->setup->rules);
+
+	if (err == -EAGAIN) {
+		t->install_at = now + AGAIN_MS;
+		return;
+	}
+	t->install_at = now + RETRY_MS;
+	if (!strcmp(why, t->install_why))
+		return;
+	snprintf(t->install_why, sizeof(t->install_why), "%s", why);
+	log_msg(LOG_ERR, "rules", "%s", why);
+}
+
+/* True if the agent has news of it. */
+static bool install(struct turn *t, int64_t now)
+{
+	/* Before the compilation: what changes meanwhile is another version. */
+	uint64_t version = agent_version(t->agent);
+	int err;
+
+	if ((!agent_wants_install(t->agent) && !t->repair) || now < t->install_at)
+		return false;
+	for (unsigned int i = 0; i < t->conf.n_services; i++) {
+		compile_service(agent_repl(t->agent), i, t->self, agent_lost(t->agent), t->action[i]);
+		fill_peers(t, i);
+	}
+	if (t->repair)
+		err = rules_repair(t->setup->rules, &t->want);
+	else
+		err = rules_commit(t->setup->rules, &t->want);
+	if (err) {
+		install_failed(t, err, now);
+		return false;
+	}
+	if (t->install_why[0])
+		log_msg(LOG_NOTICE, "rules", "installed again");
+	t->install_why[0] = '\0';
+	t->repair = false;
+	agent_installed(t->agent, version, now_ms());
+	return true;
+}
+
+static void handle_rules(struct turn *t)
+{
+	if (!rules_dispatch(t->setup->rules) || t->repair)
+		return;
+	log_msg(LOG_WARNING, "rules", "somebody changed clusterd's tables: repairing");
+	t->repair = true;
+	t->install_at = 0;
+}
+
+/* ---- draining ---- */
+
+static bool bit(const uint8_t *map, uint32_t b)
+{
+	return map[b / 8] >> (b % 8) & 1;
+}
+
+static void tell_counted(struct turn *t, unsigned int service, bool counted)
+{
+	memset(t->empty, 0, t->conf.buckets / 8);
+	for (uint32_t b = 0; counted && b < t->conf.buckets; b++)
+		if (bit(t->wanted[service], b) && !t->count[service][b])
+			t->empty[b / 8] |= (uint8_t)(1u << b % 8);
+	agent_counted(t->agent, service, t->empty, now_ms());
+}
+
+/* One dump of conntrack for all services.  True if the agent has news of it. */
+static bool count_flows(struct turn *t, int64_t now)
+{
+	struct flows_service s[SERVICES_MAX];
+	unsigned int index[SERVICES_MAX], n = 0;
+	int err;
+
+	for (unsigned int i = 0; i < t->conf.n_services; i++) {
+		if (!agent_count_wanted(t->agent, i, t->wanted[i], now))
+			continue;
+		memset(t->count[i], 0, t->conf.buckets * sizeof(*t->count[i]));
+		index[n] = i;
+		s[n++] = (struct flows_service){
+			.conf = &t->conf.service[i], .seed = t->service[i].seed,
+			.buckets = t->conf.buckets, .wanted = t->wanted[i], .count = t->count[i],
+		};
+	}
+	if (!n)
+		return false;
+	err = flows_count(t->flows, s, n);
+	if (err && err != t->count_err)
+		log_msg(LOG_WARNING, "flows", "connections cannot be counted: %s", strerror(-err));
+	t->count_err = err;
+	/* Told as "none is empty" when it failed: drain_timeout goes on. */
+	for (unsigned int i = 0; i < n; i++)
+		tell_counted(t, index[i], !err);
+	return true;
+}
+
+/* ---- links and VIPs ---- */
+
+static void refresh(struct turn *t, int64_t now)
+{
+	int err = setup_refresh(t->setup, &t->want);
+	const char *why = err ? netif_strerror(t->setup->netif) : "";
+	struct link link;
+
+	t->refresh_at = now + REFRESH_MS;
+	for (unsigned int i = 0; i < t->conf.n_services; i++) {
+		if (setup_link(t->setup, t->service[i].interface, &link))
+			continue;
+		if (!memcmp(&link, &t->ap.link[i], sizeof(link)))
+			continue;
+		t->ap.link[i] = link;
+		agent_set_link(t->agent, i, &link);
+	}
+	if (strcmp(why, t->refresh_why)) {
+		snprintf(t->refresh_why, sizeof(t->refresh_why), "%s", why);
+		if (err)
+			log_msg(LOG_ERR, "netif", "%s", why);
+	}
+}
+
+/* ---- control ---- */
+
+static int ctl_order(void *arg, enum order_type type, unsigned int node, uint16_t value,
+		     const char **why)
+{
+	struct turn *t = arg;
+
+	return agent_order(t->agent, type, node, value, why, now_ms());
+}
+
+static int ctl_counters(void *arg, unsigned int service, struct rules_counters *out)
+{
+	struct turn *t = arg;
+
+	return rules_counters(t->setup->rules, service, out);
+}
+
+static int64_t left_ms(int64_t until_us, int64_t now_us)
+{
+	return until_us > now_us ? (until_us - now_us) / 1000 : 0;
+}
+
+static int64_t ctl_lease_ms(void *arg)
+{
+	struct turn *t = arg;
+	struct heartbeat_status s;
+
+	heartbeat_get_status(t->hb, &s);
+	return left_ms(s.lease_until_us, s.now_us);
+}
+
+static void ctl_peer(void *arg, unsigned int node, struct ctl_peer *out)
+{
+	struct turn *t = arg;
+	struct heartbeat_status s;
+
+	heartbeat_get_status(t->hb, &s);
+	out->heard_ms = s.peer[node].heard_us ? (s.now_us - s.peer[node].heard_us) / 1000 : -1;
+	out->grant_ms = left_ms(s.peer[node].grant_until_us, s.now_us);
+	out->granted = s.peer[node].granted;
+}
+
+static enum ctl_witness ctl_witness(void *arg)
+{
+	struct turn *t = arg;
+	struct heartbeat_status s;
+
+	if (t->conf.tiebreak != TIEBREAK_WITNESS)
+		return CTL_WITNESS_NONE;
+	heartbeat_get_status(t->hb, &s);
+	return s.witness_until_us > s.now_us ? CTL_WITNESS_ANSWERS : CTL_WITNESS_SILENT;
+}
+
+/* ---- reload ---- */
+
+static void note_change(void *arg, const char *section, const char *key, const char *old_text,
+			const char *new_text, bool live)
+{
+	json_t *changes = arg;
+
+	log_msg(LOG_NOTICE, "reload", "[%s] %s: %s -> %s%s", section, key, old_text, new_text,
+		live ? "" : " (needs a restart)");
+	json_array_append_new(changes, json_pack("{s:s, s:s, s:s, s:s, s:b}", "section", section,
+						 "key", key, "old", old_text, "new", new_text,
+						 "live", live));
+}
+
+static json_t *conf_complaints(const struct turn *t, const struct conf_errors *errs)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+	json_t *result;
+
+	if (!f)
+		return NULL;
+	conf_errors_print(errs, t->conf_path, f);
+	fclose(f);
+	result = json_pack("{s:s}", "error", text);
+	free(text);
+	return result;
+}
+
+static void fill_live_params(struct turn *t)
+{
+	t->ap.failback_manual = t->conf.failback == FAILBACK_MANUAL;
+	t->ap.failback_delay_ms = t->conf.failback_delay_ms;
+	t->ap.drain_timeout_ms = t->conf.drain_timeout_ms;
+	t->ap.grace_ms = t->conf.grace_ms;
+	t->ap.weight = t->conf.node[t->self - 1].weight;
+}
+
+/* Only what can change live; the rest stays as it runs, so that the next reload names it again. */
+static void apply_live(struct turn *t, const struct conf *c)
+{
+	uint16_t weight = t->conf.node[t->self - 1].weight;
+
+	t->conf.failback = c->failback;
+	t->conf.failback_delay_ms = c->failback_delay_ms;
+	t->conf.drain_timeout_ms = c->drain_timeout_ms;
+	t->conf.grace_ms = c->grace_ms;
+	if (t->conf.hang_ms != c->hang_ms && !heartbeat_set_hang(t->hb, c->hang_ms))
+		t->conf.hang_ms = c->hang_ms;
+	for (unsigned int i = 0; i < t->conf.n_nodes; i++) {
+		unsigned int id = conf_node_by_name(c, t->conf.node[i].name);
+
+		if (id != NOBODY)
+			t->conf.node[i].weight = c->node[id - 1].weight;
+	}
+	fill_live_params(t);
+	agent_reconf(t->agent, &t->ap);
+	t->weight_pending |= weight != t->ap.weight;
+}
+
+static int reload(void *arg, json_t **result)
+{
+	struct turn *t = arg;
+	struct conf_errors *errs = calloc(1, sizeof(*errs));
+	struct conf *c = calloc(1, sizeof(*c));
+	json_t *changes = json_array();
+	int err = -ENOMEM;
+
+	*result = NULL;
+	if (!errs || !c || !changes)
+		goto out;
+	err = conf_read(c, t->conf_path, errs);
+	if (err) {
+		*result = conf_complaints(t, errs);
+		goto out;
+	}
+	(void)conf_diff(&t->conf, c, note_change, changes);
+	apply_live(t, c);
+	*result = json_pack("{s:O}", "changes", changes);
+out:
+	json_decref(changes);
+	free(c);
+	free(errs);
+	return err;
+}
+
+static void tell_weight(struct turn *t)
+{
+	const char *why;
+
+	if (t->weight_pending && !agent_order(t->agent, ORDER_CONF_WEIGHT, t->self, t->ap.weight, &why,
+					      now_ms()))
+		t->weight_pending = false;
+}
+
+/* ---- signals ---- */
+
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+{
+	struct turn *t = arg;
+
+	if (t->stopping) {
+		log_msg(LOG_WARNING, "turn", "second signal: stopping at once");
+		t->done = true;
+		return 0;
+	}
+	log_msg(LOG_NOTICE, "turn", "stopping: handing over");
+	t->stopping = true;
+	t->stop_at = now_ms() + t->conf.drain_timeout_ms + STOP_EXTRA_MS;
+	sd_notify(0, "STOPPING=1");
+	agent_stop(t->agent, now_ms());
+	return 0;
+}
+
+static int on_hup(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+{
+	struct turn *t = arg;
+	const char *line, *text;
+	json_t *result;
+	int err = reload(t, &result);
+
+	if (err) {
+		text = json_string_value(json_object_get(result, "error"));
+		log_msg(LOG_ERR, "reload", "nothing was changed: %s", text ? "" : strerror(-err));
+		for (line = text; line && *line; line += strcspn(line, "\n"), line += *line == '\n')
+			log_msg(LOG_ERR, "reload", "%.*s", (int)strcspn(line, "\n"), line);
+	} else {
+		log_msg(LOG_NOTICE, "reload", "done, %zu changes",
+			json_array_size(json_object_get(result, "changes")));
+	}
+	json_decref(result);
+	return 0;
+}
+
+/* ---- systemd ---- */
+
+static void tell_systemd(struct turn *t, int64_t now)
+{
+	struct agent_status s;
+	uint32_t owned = 0;
+	char text[sizeof(t->status)];
+
+	if (t->watchdog_ms && now >= t->watchdog_at) {
+		t->watchdog_at = now + t->watchdog_ms;
+		/* Draining may take longer than systemd would wait for a stop. */
+		sd_notify(0, t->stopping ? "WATCHDOG=1\nEXTEND_TIMEOUT_USEC=30000000" : "WATCHDOG=1");
+	}
+	if (now < t->status_at)
+		return;
+	t->status_at = now + STATUS_MS;
+	agent_get_status(t->agent, &s);
+	for (unsigned int i = 0; i < t->conf.n_services; i++)
+		owned += repl_owned(agent_repl(t->agent), i, t->self);
+	if (s.why_silent)
+		snprintf(text, sizeof(text), "silent: %s", s.why_silent);
+	else
+		snprintf(text, sizeof(text), "serves %u of %u buckets", owned,
+			 t->conf.buckets * t->conf.n_services);
+	if (!strcmp(text, t->status))
+		return;
+	memcpy(t->status, text, sizeof(text));
+	sd_notifyf(0, "STATUS=%s", text);
+}
+
+static void start_watchdog(struct turn *t)
+{
+	uint64_t usec;
+
+	if (sd_watchdog_enabled(0, &usec) > 0)
+		t->watchdog_ms = (int64_t)(usec / 3000) + 1;
+}
+
+/* ---- the loop ---- */
+
+static int wait_ms(const struct turn *t, int64_t now)
+{
+	int64_t at = now + min64(TURN_MAX_MS, t->conf.hang_ms / 4);
+
+	at = min64(at, agent_deadline(t->agent));
+	at = min64(at, t->group_at);
+	if (t->repair || agent_wants_install(t->agent))
+		at = min64(at, t->install_at);
+	if (t->more || at < now)
+		return 0;
+	return (int)(at - now);
+}
+
+/* The loop of the group is ours, because its fds come and go; sd-event's is one fd among them. */
+static int wait_for_input(struct turn *t)
+{
+	struct pollfd fds[5];
+	int ready = sd_event_prepare(t->event);
+
+	if (ready < 0)
+		return ready;
+	fds[0].fd = sd_event_get_fd(t->event);
+	fds[1].fd = heartbeat_fd(t->hb);
+	fds[2].fd = rules_fd(t->setup->rules);
+	fds[3].fd = t->group ? group_fd(t->group) : -1;
+	fds[4].fd = t->group ? group_quorum_fd(t->group) : -1;
+	for (unsigned int i = 0; i < 5; i++) {
+		fds[i].events = POLLIN;
+		fds[i].revents = 0;
+	}
+	if (poll(fds, 5, ready ? 0 : wait_ms(t, now_ms())) < 0)
+		for (unsigned int i = 0; i < 5; i++)
+			fds[i].revents = 0;
+	heartbeat_alive(t->hb);
+	if (!ready)
+		ready = sd_event_wait(t->event, 0);
+	if (ready > 0)
+		ready = sd_event_dispatch(t->event);
+	if (ready < 0)
+		return ready;
+	if (fds[1].revents)
+		handle_heartbeat(t);
+	if (fds[2].revents)
+		handle_rules(t);
+	if (fds[3].revents || fds[4].revents || t->more)
+		t->more = t->group && group_dispatch(t->group, GROUP_BUDGET) > 0;
+	return 0;
+}
+
+static void turn_end(struct turn *t)
+{
+	int64_t now = now_ms();
+
+	agent_tick(t->agent, now);
+	/* Each may let the agent go on at once. */
+	if (install(t, now))
+		agent_tick(t->agent, now_ms());
+	if (count_flows(t, now))
+		agent_tick(t->agent, now_ms());
+	tell_weight(t);
+	now = now_ms();
+	if (now >= t->refresh_at)
+		refresh(t, now);
+	tick_group(t, now);
+	tell_systemd(t, now);
+	heartbeat_alive(t->hb);
+	if (t->stopping && now >= t->stop_at && !t->done) {
+		log_msg(LOG_WARNING, "turn", "handing over took too long: stopping at once");
+		t->done = true;
+	}
+}
+
+int turn_run(struct turn *t)
+{
+	while (!t->done) {
+		if (wait_for_input(t) < 0)
+			give_up(t, "the event loop is broken");
+		else
+			turn_end(t);
+	}
+	return t->exit_status;
+}
+
+/* ---- start and end ---- */
+
+static int alloc_arrays(struct turn *t)
+{
+	size_t buckets = t->conf.buckets;
+
+	t->empty = malloc(buckets / 8);
+	if (!t->empty)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < t->conf.n_services; i++) {
+		t->action[i] = calloc(buckets, sizeof(*t->action[i]));
+		t->wanted[i] = malloc(buckets / 8);
+		t->count[i] = malloc(buckets * sizeof(*t->count[i]));
+		if (!t->action[i] || !t->wanted[i] || !t->count[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void fill_services(struct turn *t, const struct turn_params *p)
+{
+	t->want.n_services = t->conf.n_services;
+	t->want.service = t->service;
+	for (unsigned int i = 0; i < t->conf.n_services; i++) {
+		const struct conf_service *c = &t->conf.service[i];
+		struct rules_service *s = &t->service[i];
+
+		s->conf = c;
+		snprintf(s->interface, sizeof(s->interface), "%s",
+			 c->interface[0] ? c->interface : p->interface);
+		s->seed = key_seed(p->key, c->name);
+		s->buckets = t->conf.buckets;
+		s->action = t->action[i];
+		s->peer = t->peer[i];
+		t->ctx.seed[i] = s->seed;
+	}
+}
+
+static void fill_agent_params(struct turn *t, const struct turn_params *p)
+{
+	struct agent_params *a = &t->ap;
+
+	a->repl.n_nodes = (uint8_t)t->conf.n_nodes;
+	a->repl.n_services = (uint8_t)t->conf.n_services;
+	a->repl.buckets = t->conf.buckets;
+	a->repl.ignore_quorum = t->conf.quorum == QUORUM_IGNORE;
+	a->self = (uint8_t)t->self;
+	a->incarnation = p->incarnation;
+	a->config = conf_digest(&t->conf);
+	/* A node out of the group for longer than any reconfiguration of it takes is not coming back. */
+	a->absent_ms = 5 * t->conf.token_ms > 5000 ? 5 * t->conf.token_ms : 5000;
+	for (unsigned int i = 0; i < t->conf.n_nodes; i++)
+		memcpy(a->node_name[i + 1], t->conf.node[i].name, NAME_SIZE);
+	for (unsigned int i = 0; i < t->conf.n_services; i++) {
+		const char *name = t->conf.service[i].name;
+
+		memcpy(a->service_name[i], name, NAME_SIZE);
+		a->repl.salt[i] = jhash(name, strlen(name), 0);
+	}
+	fill_live_params(t);
+}
+
+static void fill_net(struct turn *t, const struct turn_params *p)
+{
+	t->net.self = (uint8_t)t->self;
+	t->net.n_nodes = (uint8_t)t->conf.n_nodes;
+	for (unsigned int i = 0; i < t->conf.n_nodes; i++)
+		t->net.node[i] = t->conf.node[i].addr;
+	t->net.port = t->conf.port;
+	if (t->conf.tiebreak == TIEBREAK_WITNESS)
+		t->net.witness = t->conf.witness;
+	t->net.interface = p->interface;
+	t->net.incarnation = p->incarnation;
+	memcpy(t->net.key, p->key->hello, sizeof(t->net.key));
+}
+
+static void fill_ctx(struct turn *t)
+{
+	struct ctl_ctx *x = &t->ctx;
+
+	x->conf = &t->conf;
+	x->self = t->self;
+	x->agent = t->agent;
+	x->events = t->events;
+	x->arg = t;
+	x->order = ctl_order;
+	x->reload = reload;
+	x->counters = ctl_counters;
+	x->load = status_local_load;
+	x->lease_ms = ctl_lease_ms;
+	x->peer = ctl_peer;
+	x->witness = ctl_witness;
+}
+
+int turn_new(struct turn **out, const struct turn_params *p)
+{
+	struct turn *t = calloc(1, sizeof(*t));
+	int err;
+
+	*out = NULL;
+	if (!t)
+		return -ENOMEM;
+	t->conf = *p->conf;
+	t->conf_path = p->conf_path;
+	t->self = p->self;
+	err = alloc_arrays(t);
+	if (!err) {
+		fill_services(t, p);
+		fill_agent_params(t, p);
+		fill_net(t, p);
+		err = agent_new(&t->agent, &t->ap, &agent_ops, t);
+	}
+	if (!err)
+		err = events_new(&t->events, publish_event, t);
+	if (err) {
+		log_msg(LOG_ERR, "start", "cannot prepare: %s", strerror(-err));
+		turn_free(t);
+		return err;
+	}
+	fill_ctx(t);
+	*out = t;
+	return 0;
+}
+
+const struct rules_want *turn_want(const struct turn *t)
+{
+	return &t->want;
+}
+
+static int start_ctl(struct turn *t)
+{
+	int err = server_open(&t->server, t->event, CTL_SOCKET, cmds_handle, &t->ctx);
+
+	if (err) {
+		log_msg(LOG_ERR, "start", "control socket %s: %s", CTL_SOCKET, strerror(-err));
+		return err;
+	}
+	err = sd_event_add_signal(t->event, NULL, SIGTERM, on_stop, t);
+	if (err >= 0)
+		err = sd_event_add_signal(t->event, NULL, SIGINT, on_stop, t);
+	if (err >= 0)
+		err = sd_event_add_signal(t->event, NULL, SIGHUP, on_hup, t);
+	if (err < 0)
+		log_msg(LOG_ERR, "start", "signals: %s", strerror(-err));
+	return err < 0 ? err : 0;
+}
+
+int turn_start(struct turn *t, struct setup *setup)
+{
+	int64_t now = now_ms();
+	int err;
+
+	t->setup = setup;
+	/* Not before: no fd below setup->fd_floor may ever be closed (flows_count() reconnects). */
+	err = flows_open(&t->flows);
+	if (!err)
+		err = sd_event_new(&t->event);
+	if (err < 0) {
+		log_msg(LOG_ERR, "start", "cannot prepare: %s", strerror(-err));
+		return err;
+	}
+	err = start_heartbeat(t);
+	if (!err)
+		err = start_ctl(t);
+	if (err)
+		return err;
+	refresh(t, now);
+	start_watchdog(t);
+	/* A corosync that is starting too needs no line in the log. */
+	t->waiting_at = now + 1000;
+	err = group_open(&t->group, t->conf.name, &group_ops, t);
+	if (err) {
+		log_msg(LOG_ERR, "start", "group: %s", strerror(-err));
+		return err;
+	}
+	log_msg(LOG_NOTICE, "start", "clusterd %s, node %s of cluster %s", VERSION,
+		t->conf.node[t->self - 1].name, t->conf.name);
+	sd_notify(0, "READY=1");
+	return 0;
+}
+
+void turn_free(struct turn *t)
+{
+	if (!t)
+		return;
+	/* Silent first, then gone from the group. */
+	heartbeat_stop(t->hb);
+	group_close(t->group);
+	server_close(t->server);
+	sd_event_unref(t->event);
+	events_free(t->events);
+	flows_close(t->flows);
+	agent_free(t->agent);
+	for (unsigned int i = 0; i < SERVICES_MAX; i++) {
+		free(t->action[i]);
+		free(t->wanted[i]);
+		free(t->count[i]);
+	}
+	free(t->empty);
+	explicit_bzero(t->net.key, sizeof(t->net.key));
+	free(t);
+}
