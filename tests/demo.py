@@ -114,7 +114,7 @@ def power_off(c):
     say()
     others = {k for k, s in w.before.items() if s != name}
     hurt = [r for r in w.probes if (r[2], r[3]) in others and measure.failed(r)]
-    conns = {i: recs[0][5] for i, recs in w.conns().items()}
+    conns = {i: recs[0][5] for i, recs in w.connections().items()}
     ended = [r for r in w.held if r[0] == "x"]
     strangers = [r for r in ended if conns[r[2]] != name]
     slowest = max((r[4] for r in w.held if r[0] == "e" and r[5] != name), default=0)

@@ -105,7 +105,7 @@ class Watched:
     def keys_of(self, name):
         return {k for k, server in self.before.items() if server == name}
 
-    def conns(self):
+    def connections(self):
         """{id: [first answer's record]} of long-lived connections, in order."""
         conns = collections.defaultdict(list)
         for r in self.held:

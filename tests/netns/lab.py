@@ -183,10 +183,10 @@ class Host:
         self.holder = subprocess.Popen([PYTHON, os.path.join(HERE, "sandbox.py"), self.name],
                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                                        start_new_session=True)
-        pid = self.holder.stdout.readline().strip()
-        if self.holder.stdout.readline().strip() != "ready":
+        said = {self.holder.stdout.readline().strip() for _ in range(2)}    # in either order
+        if "ready" not in said:
             raise LabError(f"{self.name} does not come up")
-        self.pid = int(pid)
+        self.pid = int((said - {"ready"}).pop())
         sh("ip", "-batch", "-", text_in=f"""
 link add {self.port} type veth peer name eth0 address {self.mac} netns {self.pid}
 link set {self.port} master br0 up

@@ -141,6 +141,17 @@ class Runner:
         if kind == "not ok" or test.fresh or test.bare:
             self.close()
 
+    @staticmethod
+    def brief(status):
+        if not status:
+            return "no status"
+        c = status["cluster"]
+        return " ".join([
+            "fenced" if c["fenced"] else "not fenced", "quorate" if c["quorate"] else "not quorate",
+            f"epoch {c['epoch']} {c['digest']}:",
+            ", ".join(f"{n['name']} {n['state']}" for n in status["nodes"]), "-",
+            "; ".join(f"{s['name']} {s['buckets']} moving {s['moving']}" for s in status["services"])])
+
     def explain(self, name, trace):
         print("\n".join("# " + line for line in trace.splitlines()))
         if not self.lab:
@@ -150,7 +161,7 @@ class Runner:
                 status = node.status()
             except Exception:
                 status = None
-            print(f"# status of {node.name}: {json.dumps(status) if status else 'no answer'}")
+            print(f"# {node.name}: {self.brief(status)}")
         print("\n".join("# " + line for line in self.lab.tails().splitlines()), flush=True)
         keep = os.environ.get("LAB_KEEP")
         if keep:

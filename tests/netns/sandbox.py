@@ -128,7 +128,7 @@ def node_main(name):
     unshare()
     pid = os.fork()
     if pid:
-        print(pid, flush=True)
+        os.write(1, b"%d\n" % pid)
         os._exit(reap(pid))
     die_with_parent()
     for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -143,7 +143,7 @@ def node_main(name):
             tmpfs(path)
     open("/run/clusterd.ini", "w").close()
     mount("/run/clusterd.ini", "/etc/clusterd.ini", None, MS_BIND)
-    print("ready", flush=True)
+    os.write(1, b"ready\n")    # print() may write a line in two pieces
     while True:
         try:
             os.wait()
