@@ -37,10 +37,11 @@ $(B)/tests/assign_bench: $(addprefix $(O)/,tests/bench/assign_bench.o $(addprefi
 # Against the kernel and a real corosync, in namespaces of their own.
 K_netif := io/netif io/flows util/addr util/jhash util/log
 K_group := io/group
+KT_rules := rules_lab.o
 K_rules := $(addprefix io/,rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease) util/addr util/jhash
 
 define kernel_rule
-$(B)/tests/$(1)_kernel: $(O)/tests/netns/$(1)_kernel.o $(addprefix $(O)/clusterd/,$(addsuffix .o,$(K_$(1))))
+$(B)/tests/$(1)_kernel: $(O)/tests/netns/$(1)_kernel.o $(addprefix $(O)/tests/netns/,$(KT_$(1))) $(addprefix $(O)/clusterd/,$(addsuffix .o,$(K_$(1))))
 	@mkdir -p $$(@D)
 	@echo "  LD      $$@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ $(LIBS)

@@ -75,14 +75,14 @@ void rules_timing(struct rules *r, struct rules_timing *out, bool reset)
 /* ---- sockets ---- */
 
 /*
- * Lets through only what others did: not our own commits (65,536 notifications for a large one), not
- * the lease table's (one every 30 ms), not the "new generation" that ends each commit.  A packet
+ * Lets through only what others did: not our own commits (65,536 notifications for a large one),
+ * not the lease table's (one every 30 ms), not the "new generation" that ends each commit.  A packet
  * holds messages of one commit only, so its first one speaks for all.
  */
 static int filter_events(int fd, uint32_t portid)
 {
 	static const char lease[] = LEASE_TABLE;
-	enum { AT_TYPE = 4, AT_PID = 12, AT_NAME = 24 };	/* first attribute: the table's name */
+	enum { AT_TYPE = 4, AT_PID = 12, AT_NAME = 24 };	/* attribute 1: the table's name */
 	uint32_t w[3];
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT_PID),
@@ -203,8 +203,8 @@ static void explain(struct rules *r, int err, const struct rules_result *res)
 	rules_obj_str(what->plan, what->obj, obj, sizeof(obj));
 	if (err == -EPERM || err == -EOPNOTSUPP) {
 		if (what->obj->kind == OBJ_TABLE && what->obj->u.table.flags) {
-			fail(r, err, "%s: %s (is another clusterd running? is the kernel older than "
-			     "5.12?)", obj, strerror(-err));
+			fail(r, err, "%s: %s (is another clusterd running? is the kernel older "
+			     "than 5.12?)", obj, strerror(-err));
 			return;
 		}
 	}
@@ -425,7 +425,7 @@ static int change_apply(struct rules *r, struct change *c, const struct rules_wa
 	unsigned int i;
 	int ret = 0;
 
-	/* Until the end, 'plan' does not say what the kernel has, unless nothing was done at all. */
+	/* Until the end, 'plan' does not say what the kernel has, unless nothing was done. */
 	if (c->diff.n || all) {
 		ret = commit_first(r, c, want, all);
 		if (ret) {
@@ -705,7 +705,9 @@ static int probe_rules(char *why, size_t size)
 		.name = "probe", .n_vips = 2, .n_ports = 2,
 		.port = { { 6, 80, 80 }, { 17, 1000, 2000 } }, .hash = HASH_SOURCE_PORT,
 	};
-	struct bucket_action action[BUCKETS_MIN] = { { BUCKET_MINE, NOBODY }, { BUCKET_LEAVING, 2 } };
+	struct bucket_action action[BUCKETS_MIN] = {
+		{ BUCKET_MINE, NOBODY }, { BUCKET_LEAVING, 2 },
+	};
 	struct rules_peer peer = { .id = 2, .mac = { 2, 0, 0, 0, 0, 1 } };
 	struct rules_service service = {
 		.conf = &conf, .interface = "lo", .seed = 1, .buckets = BUCKETS_MIN,

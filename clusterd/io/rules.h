@@ -115,8 +115,8 @@ int rules_repair(struct rules *r, const struct rules_want *want);
 const char *rules_strerror(const struct rules *r);
 
 /*
- * Packets per service index: accepted, dropped as foreign, handed on.  'unknown' (mid-stream packets
- * that conntrack does not know) is counted for the whole node, the same for every service.
+ * Packets per service index: accepted, dropped as foreign, handed on.  'unknown' (mid-stream
+ * packets that conntrack does not know) is counted for the whole node, the same for every service.
  */
 struct rules_counters { uint64_t accepted, foreign, handed, unknown; };
 int rules_counters(struct rules *r, unsigned int service, struct rules_counters *out);

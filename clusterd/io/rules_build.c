@@ -1,30 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The rule sets themselves: wanted state -> plan.  What each piece is for: rules.h, rules_plan.h. */
-#include <assert.h>
+/* The rule sets themselves: wanted state -> plan.  What each piece is for: see rules_plan.h. */
 #include <errno.h>
-#include <net/if.h>
-#include <net/if_arp.h>
 #include <netinet/in.h>
-#include <stdarg.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_arp.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
 
-#include "io/rules_plan.h"
-
-/* nft's own numbers for data types (its include/datatype.h); they only tell nft how to print. */
-enum {
-	TYPE_IPADDR = 7, TYPE_IP6ADDR = 8, TYPE_ETHERADDR = 9, TYPE_PROTO = 12, TYPE_SERVICE = 13,
-	TYPE_MARK = 19,
-};
-#define TYPE_CONCAT3(a, b, c) ((uint32_t)(a) << 12 | (uint32_t)(b) << 6 | (uint32_t)(c))
-#define DATA_VERDICT 0xffffff00u	/* NFT_DATA_VERDICT */
+#include "io/rules_mk.h"
 
 #define ACCEPT_LEASED (RULES_MARK_ACCEPT | RULES_MARK_LEASED)
 #define CHECK_LEASED  (RULES_MARK_CHECK | RULES_MARK_LEASED)
@@ -46,292 +33,6 @@ enum {
 #define TCP_SYN_MASK 0x17	/* FIN SYN RST ACK */
 #define TCP_SYN_ONLY 0x02
 
-struct builder {
-	struct rules_plan *p;
-	uint8_t family;
-	const char *table;
-	char chain[OBJ_NAME];		/* of the rule being built */
-	struct rules_obj *rule;
-};
-
-static struct rules_obj *add_obj(struct builder *b, enum rules_kind kind, const char *name)
-{
-	struct rules_plan *p = b->p;
-	struct rules_obj *o;
-
-	if (p->n_obj == p->room_obj) {
-		unsigned int room = p->room_obj ? 2 * p->room_obj : 64;
-
-		o = reallocarray(p->obj, room, sizeof(*o));
-		if (!o) {
-			p->failed = true;
-			return NULL;
-		}
-		p->obj = o;
-		p->room_obj = room;
-	}
-	o = &p->obj[p->n_obj++];
-	memset(o, 0, sizeof(*o));
-	o->kind = kind;
-	o->family = b->family;
-	assert(strlen(b->table) < sizeof(o->table) && strlen(name) < sizeof(o->name));
-	strcpy(o->table, b->table);
-	strcpy(o->name, name);
-	return o;
-}
-
-static void table(struct builder *b, enum rules_family family, const char *name, uint32_t flags)
-{
-	struct rules_obj *o;
-
-	b->family = family;
-	b->table = name;
-	o = add_obj(b, OBJ_TABLE, "");
-	if (o)
-		o->u.table.flags = flags;
-}
-
-static void base_chain(struct builder *b, const char *name, int hook, int prio, const char *device)
-{
-	struct rules_obj *o = add_obj(b, OBJ_CHAIN, name);
-
-	if (!o)
-		return;
-	strcpy(b->chain, name);
-	o->u.chain.hook = hook;
-	o->u.chain.prio = prio;
-	if (device) {
-		assert(strlen(device) < sizeof(o->u.chain.device));
-		strcpy(o->u.chain.device, device);
-	}
-}
-
-static void chain(struct builder *b, const char *name)
-{
-	base_chain(b, name, -1, 0, NULL);
-}
-
-static void set(struct builder *b, const char *name, uint32_t key_type, uint32_t key_len)
-{
-	struct rules_obj *o = add_obj(b, OBJ_SET, name);
-
-	if (!o)
-		return;
-	o->u.set.key_type = key_type;
-	o->u.set.key_len = key_len;
-	o->u.set.host_order = key_type == TYPE_MARK;
-}
-
-static void map(struct builder *b, const char *name, uint32_t key_type, uint32_t key_len,
-		uint32_t data_type)
-{
-	set(b, name, key_type, key_len);
-	if (b->p->failed)
-		return;
-	b->p->obj[b->p->n_obj - 1].u.set.flags = NFT_SET_MAP;
-	b->p->obj[b->p->n_obj - 1].u.set.data_type = data_type;
-	b->p->obj[b->p->n_obj - 1].u.set.data_len = data_type == DATA_VERDICT ? 16 : 4;
-}
-
-/* 'to' "": no verdict. */
-static void elem(struct builder *b, const char *set_name, const void *key, uint32_t len,
-		 const char *to)
-{
-	struct rules_obj *o = add_obj(b, OBJ_ELEM, set_name);
-
-	assert(len <= KEY_MAX && strlen(to) < sizeof(o->u.elem.chain));
-	if (!o)
-		return;
-	o->u.elem.key_len = len;
-	memcpy(o->u.elem.key, key, len);
-	strcpy(o->u.elem.chain, to);
-}
-
-/* Where the same key may come twice, as a VIP of two services does. */
-static void elem_once(struct builder *b, const char *set_name, const void *key, uint32_t len)
-{
-	unsigned int i;
-
-	for (i = 0; i < b->p->n_obj; i++) {
-		const struct rules_obj *o = &b->p->obj[i];
-
-		if (o->kind == OBJ_ELEM && o->family == b->family && !strcmp(o->table, b->table) &&
-		    !strcmp(o->name, set_name) && !memcmp(o->u.elem.key, key, len))
-			return;
-	}
-	elem(b, set_name, key, len, "");
-}
-
-/* ---- rules: rule() starts one in the chain added last, the others append to it ---- */
-
-static void rule(struct builder *b)
-{
-	b->rule = add_obj(b, OBJ_RULE, b->chain);
-	if (b->rule)
-		b->rule->u.rule.first = b->p->n_expr;
-}
-
-static void expr(struct builder *b, const struct rules_expr *e)
-{
-	struct rules_plan *p = b->p;
-
-	if (p->failed)
-		return;
-	if (p->n_expr == p->room_expr) {
-		unsigned int room = p->room_expr ? 2 * p->room_expr : 256;
-		struct rules_expr *x = reallocarray(p->expr, room, sizeof(*x));
-
-		if (!x) {
-			p->failed = true;
-			return;
-		}
-		p->expr = x;
-		p->room_expr = room;
-	}
-	p->expr[p->n_expr++] = *e;
-	b->rule->u.rule.n++;
-}
-
-static void set_name(struct rules_expr *e, const char *name)
-{
-	assert(strlen(name) < sizeof(e->name));
-	strcpy(e->name, name);
-}
-
-static void meta(struct builder *b, uint32_t key, uint8_t reg)
-{
-	expr(b, &(struct rules_expr){ .op = EXPR_META, .key = key, .reg = reg });
-}
-
-static void payload(struct builder *b, uint8_t base, uint16_t offset, uint16_t len, uint8_t reg)
-{
-	expr(b, &(struct rules_expr){ .op = EXPR_PAYLOAD, .base = base, .offset = offset,
-				      .len = len, .reg = reg });
-}
-
-static void cmp(struct builder *b, uint8_t how, uint8_t reg, const void *data, uint16_t len)
-{
-	struct rules_expr e = { .op = EXPR_CMP, .base = how, .reg = reg, .len = len };
-
-	memcpy(e.data, data, len);
-	expr(b, &e);
-}
-
-static void cmp8(struct builder *b, uint8_t reg, uint8_t v)
-{
-	cmp(b, NFT_CMP_EQ, reg, &v, 1);
-}
-
-static void cmp32(struct builder *b, uint8_t reg, uint32_t host_order)
-{
-	cmp(b, NFT_CMP_EQ, reg, &host_order, 4);
-}
-
-static void range(struct builder *b, uint8_t reg, const void *lo, const void *hi, uint16_t len)
-{
-	struct rules_expr e = { .op = EXPR_RANGE, .reg = reg, .len = len };
-
-	memcpy(e.data, lo, len);
-	memcpy(e.more, hi, len);
-	expr(b, &e);
-}
-
-/* reg = (reg & mask) ^ xor, a number in host order */
-static void mask32(struct builder *b, uint8_t reg, uint32_t mask, uint32_t xor)
-{
-	struct rules_expr e = { .op = EXPR_MASK, .reg = reg, .len = 4 };
-
-	memcpy(e.data, &mask, 4);
-	memcpy(e.more, &xor, 4);
-	expr(b, &e);
-}
-
-static void mask8(struct builder *b, uint8_t reg, uint8_t mask)
-{
-	expr(b, &(struct rules_expr){ .op = EXPR_MASK, .reg = reg, .len = 1, .data = { mask } });
-}
-
-static void imm(struct builder *b, uint8_t reg, const void *data, uint16_t len)
-{
-	struct rules_expr e = { .op = EXPR_IMM, .reg = reg, .len = len };
-
-	memcpy(e.data, data, len);
-	expr(b, &e);
-}
-
-static void lookup(struct builder *b, enum rules_expr_op op, uint8_t reg, const char *name)
-{
-	struct rules_expr e = { .op = op, .reg = reg, .reg2 = reg };
-
-	set_name(&e, name);
-	expr(b, &e);
-}
-
-static void verdict(struct builder *b, int code)
-{
-	expr(b, &(struct rules_expr){ .op = EXPR_VERDICT, .key = (uint32_t)code });
-}
-
-static void go(struct builder *b, const char *to)
-{
-	struct rules_expr e = { .op = EXPR_VERDICT, .key = (uint32_t)NFT_GOTO };
-
-	set_name(&e, to);
-	expr(b, &e);
-}
-
-static void counter(struct builder *b, const char *name)
-{
-	struct rules_expr e = { .op = EXPR_COUNTER };
-
-	set_name(&e, name);
-	expr(b, &e);
-}
-
-static void is_protocol(struct builder *b, uint16_t ethertype)
-{
-	uint16_t v = htons(ethertype);
-
-	meta(b, NFT_META_PROTOCOL, REG(0));
-	cmp(b, NFT_CMP_EQ, REG(0), &v, 2);
-}
-
-static void is_l4proto(struct builder *b, uint8_t proto)
-{
-	meta(b, NFT_META_L4PROTO, REG(0));
-	cmp8(b, REG(0), proto);
-}
-
-static void is_nfproto(struct builder *b, uint8_t proto)
-{
-	meta(b, NFT_META_NFPROTO, REG(0));
-	cmp8(b, REG(0), proto);
-}
-
-static void is_mark(struct builder *b, uint32_t mark)
-{
-	meta(b, NFT_META_MARK, REG(0));
-	cmp32(b, REG(0), mark);
-}
-
-static void set_mark(struct builder *b, uint32_t mark)
-{
-	imm(b, REG(0), &mark, 4);
-	expr(b, &(struct rules_expr){ .op = EXPR_META_SET, .key = NFT_META_MARK, .reg = REG(0) });
-}
-
-/* To the stack: flood frames come as PACKET_MULTICAST, which TCP discards. */
-static void to_stack(struct builder *b, uint32_t mark)
-{
-	uint8_t host = PACKET_HOST;
-
-	imm(b, REG(0), &host, 1);
-	expr(b, &(struct rules_expr){ .op = EXPR_META_SET, .key = NFT_META_PKTTYPE,
-				      .reg = REG(0) });
-	set_mark(b, mark);
-	verdict(b, NF_ACCEPT);
-}
-
 static bool is4(const struct addr *a)
 {
 	return a->family == AF_INET;
@@ -341,74 +42,74 @@ static bool is4(const struct addr *a)
 #define NAME(buf, i, what) (snprintf(buf, sizeof(buf), "s%u_" what, i), (buf))
 
 /* The sets 'v4' and 'v6' of all VIPs of all services. */
-static void vip_sets(struct builder *b, const struct rules_want *w, bool v6_too)
+static void vip_sets(struct rules_mk *b, const struct rules_want *w, bool v6_too)
 {
 	unsigned int i, k;
 
-	set(b, "vips4", TYPE_IPADDR, 4);
+	mk_set(b, "vips4", TYPE_IPADDR, 4);
 	if (v6_too)
-		set(b, "vips6", TYPE_IP6ADDR, 16);
+		mk_set(b, "vips6", TYPE_IP6ADDR, 16);
 	for (i = 0; i < w->n_services; i++) {
 		const struct conf_service *s = w->service[i].conf;
 
 		for (k = 0; k < s->n_vips; k++) {
 			if (is4(&s->vip[k]))
-				elem_once(b, "vips4", s->vip[k].b, 4);
+				mk_elem_once(b, "vips4", s->vip[k].b, 4);
 			else if (v6_too)
-				elem_once(b, "vips6", s->vip[k].b, 16);
+				mk_elem_once(b, "vips6", s->vip[k].b, 16);
 		}
 	}
 }
 
 /* ip daddr @vips4, resp. ip6 daddr @vips6, in a family that sees all protocols */
-static void to_vip(struct builder *b, bool v4, const char *name)
+static void to_vip(struct rules_mk *b, bool v4, const char *name)
 {
 	if (b->family == RULES_NETDEV)
-		is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
+		mk_is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
 	else
-		is_nfproto(b, v4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
-	payload(b, NFT_PAYLOAD_NETWORK_HEADER, v4 ? IP4_DADDR : IP6_DADDR, v4 ? 4 : 16, REG(4));
-	lookup(b, EXPR_LOOKUP, REG(4), name);
+		mk_is_nfproto(b, v4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
+	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, v4 ? IP4_DADDR : IP6_DADDR, v4 ? 4 : 16, REG(4));
+	mk_lookup(b, EXPR_LOOKUP, REG(4), name);
 }
 
 /* ---- netdev clusterd ---- */
 
 /* TCP other than a SYN: conntrack shall decide. */
-static void established_rule(struct builder *b)
+static void established_rule(struct rules_mk *b)
 {
 	uint8_t syn = TCP_SYN_ONLY;
 
-	rule(b);
-	is_l4proto(b, IPPROTO_TCP);
-	payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS, 1, REG(0));
-	mask8(b, REG(0), TCP_SYN_MASK);
-	cmp(b, NFT_CMP_NEQ, REG(0), &syn, 1);
-	go(b, "check");
+	mk_rule(b);
+	mk_is_l4proto(b, IPPROTO_TCP);
+	mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS, 1, REG(0));
+	mk_mask8(b, REG(0), TCP_SYN_MASK);
+	mk_cmp(b, NFT_CMP_NEQ, REG(0), &syn, 1);
+	mk_go(b, "check");
 }
 
-static void from_peer(struct builder *b, unsigned int i)
+static void from_peer(struct rules_mk *b, unsigned int i)
 {
 	char name[OBJ_NAME];
 
-	payload(b, NFT_PAYLOAD_LL_HEADER, ETH_SADDR, 6, REG(0));
-	lookup(b, EXPR_LOOKUP, REG(0), NAME(name, i, "peers"));
+	mk_payload(b, NFT_PAYLOAD_LL_HEADER, ETH_SADDR, 6, REG(0));
+	mk_lookup(b, EXPR_LOOKUP, REG(0), NAME(name, i, "peers"));
 }
 
-static void accept_rule_end(struct builder *b, unsigned int i)
+static void accept_rule_end(struct rules_mk *b, unsigned int i)
 {
 	char name[OBJ_NAME];
 
-	counter(b, NAME(name, i, "accepted"));
-	to_stack(b, RULES_MARK_ACCEPT);
+	mk_counter(b, NAME(name, i, "accepted"));
+	mk_to_stack(b, RULES_MARK_ACCEPT);
 }
 
-static void drop_rule(struct builder *b, unsigned int i)
+static void drop_rule(struct rules_mk *b, unsigned int i)
 {
 	char name[OBJ_NAME];
 
-	rule(b);
-	counter(b, NAME(name, i, "foreign"));
-	verdict(b, NF_DROP);
+	mk_rule(b);
+	mk_counter(b, NAME(name, i, "foreign"));
+	mk_verdict(b, NF_DROP);
 }
 
 static bool mac_known(const uint8_t mac[6])
@@ -418,22 +119,22 @@ static bool mac_known(const uint8_t mac[6])
 	return memcmp(mac, none, 6) != 0;
 }
 
-static void hand_over_rule(struct builder *b, unsigned int i, const struct addr *to, int ifindex)
+static void hand_over_rule(struct rules_mk *b, unsigned int i, const struct addr *to, int ifindex)
 {
 	bool v4 = is4(to);
 	char name[OBJ_NAME];
 
-	rule(b);
-	is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
-	counter(b, NAME(name, i, "handed"));
-	imm(b, REG(0), &ifindex, 4);
-	imm(b, REG(4), to->b, v4 ? 4 : 16);
-	expr(b, &(struct rules_expr){ .op = EXPR_FWD, .reg = REG(0), .reg2 = REG(4),
+	mk_rule(b);
+	mk_is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
+	mk_counter(b, NAME(name, i, "handed"));
+	mk_imm(b, REG(0), &ifindex, 4);
+	mk_imm(b, REG(4), to->b, v4 ? 4 : 16);
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_FWD, .reg = REG(0), .reg2 = REG(4),
 				      .key = v4 ? NFPROTO_IPV4 : NFPROTO_IPV6 });
 }
 
 /* A chain for each peer, and for each 'to' that is no known peer (which then only drops). */
-static void leaving_chains(struct builder *b, unsigned int i, const struct rules_service *s,
+static void leaving_chains(struct rules_mk *b, unsigned int i, const struct rules_service *s,
 			   int ifindex)
 {
 	char name[OBJ_NAME], act[OBJ_NAME];
@@ -455,44 +156,44 @@ static void leaving_chains(struct builder *b, unsigned int i, const struct rules
 			if (s->peer[k].id == id && mac_known(s->peer[k].mac))
 				peer = &s->peer[k];
 		snprintf(name, sizeof(name), "s%u_to%u", i, id);
-		chain(b, name);
+		mk_chain(b, name);
 		established_rule(b);
 		if (peer) {
-			rule(b);	/* handed to us: final, whoever hands on twice makes loops */
+			mk_rule(b);	/* handed to us: final, else packets go in circles */
 			from_peer(b, i);
-			verdict(b, NF_DROP);
+			mk_verdict(b, NF_DROP);
 			if (peer->addr4.family)
 				hand_over_rule(b, i, &peer->addr4, ifindex);
 			if (peer->addr6.family)
 				hand_over_rule(b, i, &peer->addr6, ifindex);
 		}
 		drop_rule(b, i);
-		elem(b, NAME(act, i, "a"), &code, 4, name);
+		mk_elem(b, NAME(act, i, "a"), &code, 4, name);
 	}
 }
 
-static void action_chain(struct builder *b, unsigned int i, enum bucket_state state,
+static void action_chain(struct rules_mk *b, unsigned int i, enum bucket_state state,
 			 const char *what)
 {
 	uint32_t code = rules_code(&(struct bucket_action){ (uint8_t)state, NOBODY });
 	char name[OBJ_NAME], act[OBJ_NAME];
 
 	snprintf(name, sizeof(name), "s%u_%s", i, what);
-	chain(b, name);
+	mk_chain(b, name);
 	if (state != BUCKET_MINE)
 		established_rule(b);
 	if (state != BUCKET_DRAINING) {
-		rule(b);
+		mk_rule(b);
 		if (state == BUCKET_ARRIVING)
 			from_peer(b, i);
 		accept_rule_end(b, i);
 	}
 	if (state == BUCKET_ARRIVING || state == BUCKET_DRAINING)
 		drop_rule(b, i);
-	elem(b, NAME(act, i, "a"), &code, 4, name);
+	mk_elem(b, NAME(act, i, "a"), &code, 4, name);
 }
 
-static void hash_chain(struct builder *b, unsigned int i, const struct rules_service *s, bool v4)
+static void hash_chain(struct rules_mk *b, unsigned int i, const struct rules_service *s, bool v4)
 {
 	bool port = s->conf->hash == HASH_SOURCE_PORT;
 	uint16_t size = v4 ? 4 : 16;
@@ -501,49 +202,50 @@ static void hash_chain(struct builder *b, unsigned int i, const struct rules_ser
 	char name[OBJ_NAME];
 
 	snprintf(name, sizeof(name), "s%u_%d", i, v4 ? 4 : 6);
-	chain(b, name);
-	rule(b);
-	payload(b, NFT_PAYLOAD_NETWORK_HEADER, v4 ? IP4_SADDR : IP6_SADDR, size, REG(0));
+	mk_chain(b, name);
+	mk_rule(b);
+	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, v4 ? IP4_SADDR : IP6_SADDR, size, REG(0));
 	if (port)
-		payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_SPORT, 2, REG(size / 4));
+		mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_SPORT, 2, REG(size / 4));
 	memcpy(e.more, &s->seed, 4);
-	expr(b, &e);
-	lookup(b, EXPR_MAP, REG(8), NAME(name, i, "b"));
+	mk_expr(b, &e);
+	mk_lookup(b, EXPR_MAP, REG(8), NAME(name, i, "b"));
 	/* The code takes the way over the mark only because nft dies of a map within a map. */
-	expr(b, &(struct rules_expr){ .op = EXPR_META_SET, .key = NFT_META_MARK, .reg = REG(8) });
-	meta(b, NFT_META_MARK, REG(0));
-	lookup(b, EXPR_VMAP, REG(0), NAME(name, i, "a"));
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_META_SET, .key = NFT_META_MARK,
+					 .reg = REG(8) });
+	mk_meta(b, NFT_META_MARK, REG(0));
+	mk_lookup(b, EXPR_VMAP, REG(0), NAME(name, i, "a"));
 	drop_rule(b, i);
 }
 
-static void service_sets(struct builder *b, unsigned int i, const struct rules_service *s)
+static void service_sets(struct rules_mk *b, unsigned int i, const struct rules_service *s)
 {
 	char name[OBJ_NAME];
 	unsigned int k;
 
-	add_obj(b, OBJ_COUNTER, NAME(name, i, "accepted"));
-	add_obj(b, OBJ_COUNTER, NAME(name, i, "foreign"));
-	add_obj(b, OBJ_COUNTER, NAME(name, i, "handed"));
-	map(b, NAME(name, i, "b"), TYPE_MARK, 4, TYPE_MARK);
+	mk_add_obj(b, OBJ_COUNTER, NAME(name, i, "accepted"));
+	mk_add_obj(b, OBJ_COUNTER, NAME(name, i, "foreign"));
+	mk_add_obj(b, OBJ_COUNTER, NAME(name, i, "handed"));
+	mk_map(b, NAME(name, i, "b"), TYPE_MARK, 4, TYPE_MARK);
 	if (!b->p->failed)	/* a bound gives the kernel's fixed-size hash, its fastest */
 		b->p->obj[b->p->n_obj - 1].u.set.size = s->buckets;
-	map(b, NAME(name, i, "a"), TYPE_MARK, 4, DATA_VERDICT);
-	set(b, NAME(name, i, "peers"), TYPE_ETHERADDR, 6);
+	mk_map(b, NAME(name, i, "a"), TYPE_MARK, 4, DATA_VERDICT);
+	mk_set(b, NAME(name, i, "peers"), TYPE_ETHERADDR, 6);
 	for (k = 0; k < s->n_peers; k++)
 		if (mac_known(s->peer[k].mac))
-			elem_once(b, NAME(name, i, "peers"), s->peer[k].mac, 6);
-	set(b, NAME(name, i, "v4"), TYPE_IPADDR, 4);
-	set(b, NAME(name, i, "v6"), TYPE_IP6ADDR, 16);
+			mk_elem_once(b, NAME(name, i, "peers"), s->peer[k].mac, 6);
+	mk_set(b, NAME(name, i, "v4"), TYPE_IPADDR, 4);
+	mk_set(b, NAME(name, i, "v6"), TYPE_IP6ADDR, 16);
 	for (k = 0; k < s->conf->n_vips; k++) {
 		const struct addr *a = &s->conf->vip[k];
 
-		elem_once(b, is4(a) ? NAME(name, i, "v4") : NAME(name, i, "v6"), a->b,
+		mk_elem_once(b, is4(a) ? NAME(name, i, "v4") : NAME(name, i, "v6"), a->b,
 			  (uint32_t)addr_size(a));
 	}
 }
 
 /* Single ports as elements of svc4/svc6: address, protocol and port, each padded to 4 bytes. */
-static void service_ports(struct builder *b, unsigned int i, const struct rules_service *s)
+static void service_ports(struct rules_mk *b, unsigned int i, const struct rules_service *s)
 {
 	unsigned int k, n;
 	char name[OBJ_NAME];
@@ -563,12 +265,12 @@ static void service_ports(struct builder *b, unsigned int i, const struct rules_
 			memcpy(key, a->b, size);
 			key[size] = port->proto;
 			memcpy(key + size + 4, &be, 2);
-			elem(b, is4(a) ? "svc4" : "svc6", key, size + 8, name);
+			mk_elem(b, is4(a) ? "svc4" : "svc6", key, size + 8, name);
 		}
 	}
 }
 
-static void range_rules(struct builder *b, unsigned int i, const struct conf_service *s, bool v4)
+static void range_rules(struct rules_mk *b, unsigned int i, const struct conf_service *s, bool v4)
 {
 	unsigned int n;
 	char name[OBJ_NAME], to[OBJ_NAME];
@@ -579,76 +281,76 @@ static void range_rules(struct builder *b, unsigned int i, const struct conf_ser
 
 		if (lo == hi)
 			continue;
-		rule(b);
+		mk_rule(b);
 		to_vip(b, v4, v4 ? NAME(name, i, "v4") : NAME(name, i, "v6"));
-		is_l4proto(b, s->port[n].proto);
-		payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT, 2, REG(0));
-		range(b, REG(0), &lo, &hi, 2);
-		go(b, to);
+		mk_is_l4proto(b, s->port[n].proto);
+		mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT, 2, REG(0));
+		mk_range(b, REG(0), &lo, &hi, 2);
+		mk_go(b, to);
 	}
 }
 
-static void service_map_rule(struct builder *b, bool v4)
+static void service_map_rule(struct rules_mk *b, bool v4)
 {
 	uint16_t size = v4 ? 4 : 16;
 
-	rule(b);
-	is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
-	payload(b, NFT_PAYLOAD_NETWORK_HEADER, v4 ? IP4_DADDR : IP6_DADDR, size, REG(0));
-	meta(b, NFT_META_L4PROTO, REG(size / 4));
-	payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT, 2, REG(size / 4 + 1));
-	lookup(b, EXPR_VMAP, REG(0), v4 ? "svc4" : "svc6");
+	mk_rule(b);
+	mk_is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
+	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, v4 ? IP4_DADDR : IP6_DADDR, size, REG(0));
+	mk_meta(b, NFT_META_L4PROTO, REG(size / 4));
+	mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT, 2, REG(size / 4 + 1));
+	mk_lookup(b, EXPR_VMAP, REG(0), v4 ? "svc4" : "svc6");
 }
 
-static void ingress_chain(struct builder *b, const struct rules_want *w, unsigned int k,
+static void ingress_chain(struct rules_mk *b, const struct rules_want *w, unsigned int k,
 			  const char *device)
 {
 	unsigned int i;
 	char name[OBJ_NAME];
 
 	snprintf(name, sizeof(name), "in%u", k);
-	base_chain(b, name, NF_NETDEV_INGRESS, PRIO_LIVE_INGRESS, device);
+	mk_base_chain(b, name, NF_NETDEV_INGRESS, PRIO_LIVE_INGRESS, device);
 	service_map_rule(b, true);
 	service_map_rule(b, false);
 	for (i = 0; i < w->n_services; i++) {
 		range_rules(b, i, w->service[i].conf, true);
 		range_rules(b, i, w->service[i].conf, false);
 	}
-	rule(b);
+	mk_rule(b);
 	to_vip(b, true, "vips4");
-	go(b, "vip4");
-	rule(b);
+	mk_go(b, "vip4");
+	mk_rule(b);
 	to_vip(b, false, "vips6");
-	go(b, "vip6");
+	mk_go(b, "vip6");
 }
 
-static void icmp_rule(struct builder *b, uint8_t proto, uint8_t lo, uint8_t hi)
+static void icmp_rule(struct rules_mk *b, uint8_t proto, uint8_t lo, uint8_t hi)
 {
-	rule(b);
-	is_l4proto(b, proto);
-	payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ICMP_TYPE, 1, REG(0));
+	mk_rule(b);
+	mk_is_l4proto(b, proto);
+	mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ICMP_TYPE, 1, REG(0));
 	if (lo == hi)
-		cmp8(b, REG(0), lo);
+		mk_cmp8(b, REG(0), lo);
 	else
-		range(b, REG(0), &lo, &hi, 1);
-	to_stack(b, RULES_MARK_ACCEPT);
+		mk_range(b, REG(0), &lo, &hi, 1);
+	mk_to_stack(b, RULES_MARK_ACCEPT);
 }
 
 /* What is for a VIP but for no service: errors about our connections, neighbour discovery. */
-static void vip_chains(struct builder *b)
+static void vip_chains(struct rules_mk *b)
 {
-	chain(b, "vip4");
+	mk_chain(b, "vip4");
 	icmp_rule(b, IPPROTO_ICMP, 3, 3);	/* unreachable, fragmentation needed */
 	icmp_rule(b, IPPROTO_ICMP, 11, 12);	/* time exceeded, parameter problem */
-	rule(b);
-	counter(b, "other");
-	verdict(b, NF_DROP);
-	chain(b, "vip6");
+	mk_rule(b);
+	mk_counter(b, "other");
+	mk_verdict(b, NF_DROP);
+	mk_chain(b, "vip6");
 	icmp_rule(b, IPPROTO_ICMPV6, 1, 4);	/* the errors, packet too big among them */
 	icmp_rule(b, IPPROTO_ICMPV6, 135, 136);	/* neighbour solicitation, advertisement */
-	rule(b);
-	counter(b, "other");
-	verdict(b, NF_DROP);
+	mk_rule(b);
+	mk_counter(b, "other");
+	mk_verdict(b, NF_DROP);
 }
 
 /* Each interface once, in order of first use.  Returns how many. */
@@ -665,19 +367,19 @@ static unsigned int interfaces(const struct rules_want *w, const char *dev[SERVI
 	return n;
 }
 
-static void netdev_table(struct builder *b, const struct rules_want *w, const int *ifindex)
+static void netdev_table(struct rules_mk *b, const struct rules_want *w, const int *ifindex)
 {
 	const char *dev[SERVICES_MAX];
 	unsigned int n = interfaces(w, dev), i;
 
-	table(b, RULES_NETDEV, "clusterd", NFT_TABLE_F_OWNER);
-	add_obj(b, OBJ_COUNTER, "other");
+	mk_table(b, RULES_NETDEV, "clusterd", NFT_TABLE_F_OWNER);
+	mk_add_obj(b, OBJ_COUNTER, "other");
 	vip_sets(b, w, true);
-	map(b, "svc4", TYPE_CONCAT3(TYPE_IPADDR, TYPE_PROTO, TYPE_SERVICE), 12, DATA_VERDICT);
-	map(b, "svc6", TYPE_CONCAT3(TYPE_IP6ADDR, TYPE_PROTO, TYPE_SERVICE), 24, DATA_VERDICT);
-	chain(b, "check");
-	rule(b);
-	to_stack(b, RULES_MARK_CHECK);
+	mk_map(b, "svc4", TYPE_CONCAT3(TYPE_IPADDR, TYPE_PROTO, TYPE_SERVICE), 12, DATA_VERDICT);
+	mk_map(b, "svc6", TYPE_CONCAT3(TYPE_IP6ADDR, TYPE_PROTO, TYPE_SERVICE), 24, DATA_VERDICT);
+	mk_chain(b, "check");
+	mk_rule(b);
+	mk_to_stack(b, RULES_MARK_CHECK);
 	vip_chains(b);
 	for (i = 0; i < w->n_services; i++) {
 		const struct rules_service *s = &w->service[i];
@@ -699,35 +401,35 @@ static void netdev_table(struct builder *b, const struct rules_want *w, const in
 /* ---- inet clusterd ---- */
 
 /* Packets for a VIP end here. */
-static void vip_drop_rules(struct builder *b)
+static void vip_drop_rules(struct rules_mk *b)
 {
-	rule(b);
+	mk_rule(b);
 	to_vip(b, true, "vips4");
-	counter(b, "stopped");
-	verdict(b, NF_DROP);
-	rule(b);
+	mk_counter(b, "stopped");
+	mk_verdict(b, NF_DROP);
+	mk_rule(b);
 	to_vip(b, false, "vips6");
-	counter(b, "stopped");
-	verdict(b, NF_DROP);
+	mk_counter(b, "stopped");
+	mk_verdict(b, NF_DROP);
 }
 
-static void accept_loopback(struct builder *b)
+static void accept_loopback(struct rules_mk *b)
 {
 	uint32_t lo = 1;	/* lo's index in every network namespace */
 
-	rule(b);
-	meta(b, NFT_META_IIF, REG(0));
-	cmp32(b, REG(0), lo);
-	verdict(b, NF_ACCEPT);
+	mk_rule(b);
+	mk_meta(b, NFT_META_IIF, REG(0));
+	mk_cmp32(b, REG(0), lo);
+	mk_verdict(b, NF_ACCEPT);
 }
 
-static void ct_state(struct builder *b, uint32_t bits)
+static void ct_state(struct rules_mk *b, uint32_t bits)
 {
 	uint32_t zero = 0;
 
-	expr(b, &(struct rules_expr){ .op = EXPR_CT_STATE, .reg = REG(0) });
-	mask32(b, REG(0), bits, 0);
-	cmp(b, NFT_CMP_NEQ, REG(0), &zero, 4);
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_CT_STATE, .reg = REG(0) });
+	mk_mask32(b, REG(0), bits, 0);
+	mk_cmp(b, NFT_CMP_NEQ, REG(0), &zero, 4);
 }
 
 #define CT_KNOWN (NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED))
@@ -736,23 +438,23 @@ static void ct_state(struct builder *b, uint32_t bits)
  * ICMPv6 of 'type' that speaks for 'vip': an advertisement of it, or a solicitation from it, with a
  * link-layer address option in its usual place (the only one the kernel itself makes).
  */
-static void nd_match(struct builder *b, uint8_t type, const struct addr *vip)
+static void nd_match(struct rules_mk *b, uint8_t type, const struct addr *vip)
 {
-	rule(b);
-	is_nfproto(b, NFPROTO_IPV6);
-	is_l4proto(b, IPPROTO_ICMPV6);
-	payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ICMP_TYPE, 1, REG(0));
-	cmp8(b, REG(0), type);
+	mk_rule(b);
+	mk_is_nfproto(b, NFPROTO_IPV6);
+	mk_is_l4proto(b, IPPROTO_ICMPV6);
+	mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ICMP_TYPE, 1, REG(0));
+	mk_cmp8(b, REG(0), type);
 	if (type == 136)
-		payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ND_TARGET, 16, REG(4));
+		mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ND_TARGET, 16, REG(4));
 	else
-		payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP6_SADDR, 16, REG(4));
-	cmp(b, NFT_CMP_EQ, REG(4), vip->b, 16);
-	payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ND_OPT, 1, REG(0));
-	cmp8(b, REG(0), type == 136 ? 2 : 1);
+		mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP6_SADDR, 16, REG(4));
+	mk_cmp(b, NFT_CMP_EQ, REG(4), vip->b, 16);
+	mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ND_OPT, 1, REG(0));
+	mk_cmp8(b, REG(0), type == 136 ? 2 : 1);
 }
 
-static void nd_set_rules(struct builder *b, const struct addr *vip)
+static void nd_set_rules(struct rules_mk *b, const struct addr *vip)
 {
 	static const uint8_t types[] = { 135, 136 };
 	uint8_t mac[6];
@@ -761,14 +463,14 @@ static void nd_set_rules(struct builder *b, const struct addr *vip)
 	addr_flood_mac(vip, mac);
 	for (i = 0; i < 2; i++) {
 		nd_match(b, types[i], vip);
-		imm(b, REG(0), mac, 6);
-		expr(b, &(struct rules_expr){ .op = EXPR_PAYLOAD_SET, .reg = REG(0), .len = 6,
+		mk_imm(b, REG(0), mac, 6);
+		mk_expr(b, &(struct rules_expr){ .op = EXPR_PAYLOAD_SET, .reg = REG(0), .len = 6,
 				.base = NFT_PAYLOAD_TRANSPORT_HEADER, .offset = ND_OPT_MAC,
 				.key = ICMP6_CSUM + 1 });
 	}
 }
 
-static void nd_guard_rules(struct builder *b, const struct addr *vip)
+static void nd_guard_rules(struct rules_mk *b, const struct addr *vip)
 {
 	static const uint8_t types[] = { 135, 136 };
 	uint8_t mac[6];
@@ -777,16 +479,16 @@ static void nd_guard_rules(struct builder *b, const struct addr *vip)
 	addr_flood_mac(vip, mac);
 	for (i = 0; i < 2; i++) {
 		nd_match(b, types[i], vip);
-		payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ND_OPT_MAC, 6, REG(0));
-		cmp(b, NFT_CMP_NEQ, REG(0), mac, 6);
-		counter(b, "silenced");
-		verdict(b, NF_DROP);
+		mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ND_OPT_MAC, 6, REG(0));
+		mk_cmp(b, NFT_CMP_NEQ, REG(0), mac, 6);
+		mk_counter(b, "silenced");
+		mk_verdict(b, NF_DROP);
 	}
 }
 
 /* Calls 'f' for each different VIP of 'family'. */
-static void each_vip(struct builder *b, const struct rules_want *w, int family,
-		     void (*f)(struct builder *b, const struct addr *vip))
+static void each_vip(struct rules_mk *b, const struct rules_want *w, int family,
+		     void (*f)(struct rules_mk *b, const struct addr *vip))
 {
 	unsigned int i, k, m, n;
 
@@ -804,62 +506,62 @@ static void each_vip(struct builder *b, const struct rules_want *w, int family,
 	}
 }
 
-static void inet_table(struct builder *b, const struct rules_want *w)
+static void inet_table(struct rules_mk *b, const struct rules_want *w)
 {
-	table(b, RULES_INET, "clusterd", NFT_TABLE_F_OWNER);
-	add_obj(b, OBJ_COUNTER, "unknown");
-	add_obj(b, OBJ_COUNTER, "stopped");
+	mk_table(b, RULES_INET, "clusterd", NFT_TABLE_F_OWNER);
+	mk_add_obj(b, OBJ_COUNTER, "unknown");
+	mk_add_obj(b, OBJ_COUNTER, "stopped");
 	vip_sets(b, w, true);
-	base_chain(b, "in", NF_INET_PRE_ROUTING, PRIO_LIVE_CHECK, NULL);
-	rule(b);
-	is_mark(b, ACCEPT_LEASED);
-	verdict(b, NF_ACCEPT);
-	rule(b);
-	is_mark(b, CHECK_LEASED);
+	mk_base_chain(b, "in", NF_INET_PRE_ROUTING, PRIO_LIVE_CHECK, NULL);
+	mk_rule(b);
+	mk_is_mark(b, ACCEPT_LEASED);
+	mk_verdict(b, NF_ACCEPT);
+	mk_rule(b);
+	mk_is_mark(b, CHECK_LEASED);
 	ct_state(b, CT_KNOWN);
-	set_mark(b, ACCEPT_LEASED);
-	verdict(b, NF_ACCEPT);
-	rule(b);
-	is_mark(b, CHECK_LEASED);
-	counter(b, "unknown");
-	verdict(b, NF_DROP);
+	mk_set_mark(b, ACCEPT_LEASED);
+	mk_verdict(b, NF_ACCEPT);
+	mk_rule(b);
+	mk_is_mark(b, CHECK_LEASED);
+	mk_counter(b, "unknown");
+	mk_verdict(b, NF_DROP);
 	/* What the guard says as well, so that nothing slips through where it was flushed away. */
 	accept_loopback(b);
 	vip_drop_rules(b);
-	base_chain(b, "out", NF_INET_LOCAL_OUT, PRIO_LIVE_OUT, NULL);
+	mk_base_chain(b, "out", NF_INET_LOCAL_OUT, PRIO_LIVE_OUT, NULL);
 	each_vip(b, w, AF_INET6, nd_set_rules);
 }
 
 /* ---- arp ---- */
 
-static void arp_match(struct builder *b, const struct addr *vip)
+static void arp_match(struct rules_mk *b, const struct addr *vip)
 {
-	rule(b);
-	payload(b, NFT_PAYLOAD_NETWORK_HEADER, ARP_SPA, 4, REG(0));
-	cmp(b, NFT_CMP_EQ, REG(0), vip->b, 4);
+	mk_rule(b);
+	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, ARP_SPA, 4, REG(0));
+	mk_cmp(b, NFT_CMP_EQ, REG(0), vip->b, 4);
 }
 
-static void arp_set_rule(struct builder *b, const struct addr *vip)
+static void arp_set_rule(struct rules_mk *b, const struct addr *vip)
 {
 	uint8_t mac[6];
 
 	addr_flood_mac(vip, mac);
 	arp_match(b, vip);
-	imm(b, REG(0), mac, 6);
-	expr(b, &(struct rules_expr){ .op = EXPR_PAYLOAD_SET, .reg = REG(0), .len = 6,
+	mk_imm(b, REG(0), mac, 6);
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_PAYLOAD_SET, .reg = REG(0), .len = 6,
 			.base = NFT_PAYLOAD_NETWORK_HEADER, .offset = ARP_SHA });
 }
 
-static void arp_guard_rule(struct builder *b, const struct addr *vip)
+static void arp_guard_rule(struct rules_mk *b, const struct addr *vip)
 {
 	uint8_t mac[6];
 
 	addr_flood_mac(vip, mac);
 	arp_match(b, vip);
-	payload(b, NFT_PAYLOAD_NETWORK_HEADER, ARP_SHA, 6, REG(0));
-	cmp(b, NFT_CMP_NEQ, REG(0), mac, 6);
-	counter(b, "silenced");
-	verdict(b, NF_DROP);
+	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, ARP_SHA, 6, REG(0));
+	mk_cmp(b, NFT_CMP_NEQ, REG(0), mac, 6);
+	mk_counter(b, "silenced");
+	mk_verdict(b, NF_DROP);
 }
 
 static int finish(struct rules_plan *p)
@@ -872,7 +574,7 @@ static int finish(struct rules_plan *p)
 
 int rules_plan_live(struct rules_plan *p, const struct rules_want *want, const int *ifindex)
 {
-	struct builder b = { .p = p };
+	struct rules_mk b = { .p = p };
 	unsigned int i;
 
 	if (want->n_services > SERVICES_MAX)
@@ -880,104 +582,105 @@ int rules_plan_live(struct rules_plan *p, const struct rules_want *want, const i
 	for (i = 0; i < want->n_services; i++) {
 		const struct rules_service *s = &want->service[i];
 
-		/* the kernel refuses a modulus of 1; the code array is as long as the bucket table */
+		/* the kernel refuses a modulus of 1 */
 		if (s->buckets < 2 || s->buckets > BUCKETS_MAX || s->n_peers > NODES_MAX ||
 		    strnlen(s->interface, IFNAME_SIZE) == IFNAME_SIZE)
 			return -EINVAL;
 	}
 	netdev_table(&b, want, ifindex);
 	inet_table(&b, want);
-	table(&b, RULES_ARP, "clusterd", NFT_TABLE_F_OWNER);
-	base_chain(&b, "out", NF_ARP_OUT, PRIO_LIVE_OUT, NULL);
+	mk_table(&b, RULES_ARP, "clusterd", NFT_TABLE_F_OWNER);
+	mk_base_chain(&b, "out", NF_ARP_OUT, PRIO_LIVE_OUT, NULL);
 	each_vip(&b, want, AF_INET, arp_set_rule);
 	return finish(p);
 }
 
 int rules_plan_guard(struct rules_plan *p, const struct rules_want *want)
 {
-	struct builder b = { .p = p };
+	struct rules_mk b = { .p = p };
 
 	if (want->n_services > SERVICES_MAX)
 		return -EINVAL;
-	table(&b, RULES_INET, "clusterd_guard", 0);
-	add_obj(&b, OBJ_COUNTER, "stopped");
-	add_obj(&b, OBJ_COUNTER, "waiting");
-	add_obj(&b, OBJ_COUNTER, "silenced");
+	mk_table(&b, RULES_INET, "clusterd_guard", 0);
+	mk_add_obj(&b, OBJ_COUNTER, "stopped");
+	mk_add_obj(&b, OBJ_COUNTER, "waiting");
+	mk_add_obj(&b, OBJ_COUNTER, "silenced");
 	vip_sets(&b, want, true);
-	base_chain(&b, "early", NF_INET_PRE_ROUTING, PRIO_GUARD_EARLY, NULL);
+	mk_base_chain(&b, "early", NF_INET_PRE_ROUTING, PRIO_GUARD_EARLY, NULL);
 	accept_loopback(&b);
-	rule(&b);
-	is_mark(&b, ACCEPT_LEASED);
-	verdict(&b, NF_ACCEPT);
-	rule(&b);
-	is_mark(&b, CHECK_LEASED);
-	verdict(&b, NF_ACCEPT);
+	mk_rule(&b);
+	mk_is_mark(&b, ACCEPT_LEASED);
+	mk_verdict(&b, NF_ACCEPT);
+	mk_rule(&b);
+	mk_is_mark(&b, CHECK_LEASED);
+	mk_verdict(&b, NF_ACCEPT);
 	vip_drop_rules(&b);
 
-	base_chain(&b, "late", NF_INET_PRE_ROUTING, PRIO_GUARD_LATE, NULL);
-	rule(&b);
-	is_mark(&b, ACCEPT_LEASED);
-	set_mark(&b, 0);	/* nobody downstream shall see our mark */
-	verdict(&b, NF_ACCEPT);
+	mk_base_chain(&b, "late", NF_INET_PRE_ROUTING, PRIO_GUARD_LATE, NULL);
+	mk_rule(&b);
+	mk_is_mark(&b, ACCEPT_LEASED);
+	mk_set_mark(&b, 0);	/* nobody downstream shall see our mark */
+	mk_verdict(&b, NF_ACCEPT);
 	/*
 	 * Nobody decided: the live table is gone.  The conntrack state only picks the counter; that
 	 * it is asked for here keeps conntrack running while no live table does.
 	 */
-	rule(&b);
-	is_mark(&b, CHECK_LEASED);
+	mk_rule(&b);
+	mk_is_mark(&b, CHECK_LEASED);
 	ct_state(&b, CT_KNOWN);
-	counter(&b, "waiting");
-	verdict(&b, NF_DROP);
-	rule(&b);
-	is_mark(&b, CHECK_LEASED);
-	counter(&b, "stopped");
-	verdict(&b, NF_DROP);
+	mk_counter(&b, "waiting");
+	mk_verdict(&b, NF_DROP);
+	mk_rule(&b);
+	mk_is_mark(&b, CHECK_LEASED);
+	mk_counter(&b, "stopped");
+	mk_verdict(&b, NF_DROP);
 
-	base_chain(&b, "out", NF_INET_LOCAL_OUT, PRIO_GUARD_OUT, NULL);
+	mk_base_chain(&b, "out", NF_INET_LOCAL_OUT, PRIO_GUARD_OUT, NULL);
 	each_vip(&b, want, AF_INET6, nd_guard_rules);
 
-	table(&b, RULES_ARP, "clusterd_guard", 0);
-	add_obj(&b, OBJ_COUNTER, "silenced");
-	base_chain(&b, "out", NF_ARP_OUT, PRIO_GUARD_OUT, NULL);
+	mk_table(&b, RULES_ARP, "clusterd_guard", 0);
+	mk_add_obj(&b, OBJ_COUNTER, "silenced");
+	mk_base_chain(&b, "out", NF_ARP_OUT, PRIO_GUARD_OUT, NULL);
 	each_vip(&b, want, AF_INET, arp_guard_rule);
 	return finish(p);
 }
 
 int rules_plan_lease(struct rules_plan *p, char (*dev)[IFNAME_SIZE], unsigned int n)
 {
-	struct builder b = { .p = p };
+	struct rules_mk b = { .p = p };
 	char name[OBJ_NAME];
 	unsigned int i;
 
-	table(&b, RULES_NETDEV, LEASE_TABLE, NFT_TABLE_F_OWNER);
-	add_obj(&b, OBJ_COUNTER, "lapsed");
-	set(&b, LEASE_SET, TYPE_MARK, 4);
+	mk_table(&b, RULES_NETDEV, LEASE_TABLE, NFT_TABLE_F_OWNER);
+	mk_add_obj(&b, OBJ_COUNTER, "lapsed");
+	mk_set(&b, LEASE_SET, TYPE_MARK, 4);
 	if (!p->failed)
 		p->obj[p->n_obj - 1].u.set.flags = NFT_SET_TIMEOUT;
-	chain(&b, "valid");
-	rule(&b);
-	meta(&b, NFT_META_MARK, REG(0));
-	mask32(&b, REG(0), ~15u, 0);
-	lookup(&b, EXPR_LOOKUP, REG(0), LEASE_SET);
-	meta(&b, NFT_META_MARK, REG(0));
-	mask32(&b, REG(0), ~RULES_MARK_LEASED, RULES_MARK_LEASED);
-	expr(&b, &(struct rules_expr){ .op = EXPR_META_SET, .key = NFT_META_MARK, .reg = REG(0) });
-	verdict(&b, NF_ACCEPT);
-	rule(&b);
-	counter(&b, "lapsed");
-	verdict(&b, NF_DROP);
+	mk_chain(&b, "valid");
+	mk_rule(&b);
+	mk_meta(&b, NFT_META_MARK, REG(0));
+	mk_mask32(&b, REG(0), ~15u, 0);
+	mk_lookup(&b, EXPR_LOOKUP, REG(0), LEASE_SET);
+	mk_meta(&b, NFT_META_MARK, REG(0));
+	mk_mask32(&b, REG(0), ~RULES_MARK_LEASED, RULES_MARK_LEASED);
+	mk_expr(&b, &(struct rules_expr){ .op = EXPR_META_SET, .key = NFT_META_MARK,
+					  .reg = REG(0) });
+	mk_verdict(&b, NF_ACCEPT);
+	mk_rule(&b);
+	mk_counter(&b, "lapsed");
+	mk_verdict(&b, NF_DROP);
 	for (i = 0; i < n; i++) {
 		if (strnlen(dev[i], IFNAME_SIZE) == IFNAME_SIZE) {
 			rules_plan_free(p);
 			return -EINVAL;
 		}
 		snprintf(name, sizeof(name), "in%u", i);
-		base_chain(&b, name, NF_NETDEV_INGRESS, PRIO_LEASE_INGRESS, dev[i]);
-		rule(&b);
-		meta(&b, NFT_META_MARK, REG(0));
-		mask32(&b, REG(0), ~15u, 0);
-		cmp32(&b, REG(0), LEASE_KEY);
-		go(&b, "valid");
+		mk_base_chain(&b, name, NF_NETDEV_INGRESS, PRIO_LEASE_INGRESS, dev[i]);
+		mk_rule(&b);
+		mk_meta(&b, NFT_META_MARK, REG(0));
+		mk_mask32(&b, REG(0), ~15u, 0);
+		mk_cmp32(&b, REG(0), LEASE_KEY);
+		mk_go(&b, "valid");
 	}
 	return finish(p);
 }

@@ -15,8 +15,11 @@
 struct rules_batch {
 	uint8_t *buf;
 	size_t used, room;
-	/* what message 'seq' is about, [0] is begin's and empty; obj NULL: buckets or a whole table */
-	struct rules_batch_what { const struct rules_plan *plan; const struct rules_obj *obj; } *what;
+	/* what message 'seq' is about; obj NULL: begin, end, buckets, a table by name */
+	struct rules_batch_what {
+		const struct rules_plan *plan;
+		const struct rules_obj *obj;
+	} *what;
 	unsigned int n, room_what;	/* messages so far, begin included */
 	bool failed;			/* out of memory: not to be sent */
 };

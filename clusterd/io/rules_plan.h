@@ -14,7 +14,7 @@
  *
  *   inK (one per interface)      address . protocol . port -> svc4/svc6 -> goto sI_4 / sI_6
  *                                ranges: explicit rules; other packets for a VIP: goto vip4/vip6
- *   sI_4, sI_6                   jhash -> map sI_b: bucket -> code -> verdict map sI_a: code -> chain
+ *   sI_4, sI_6                   jhash -> map sI_b: bucket -> code -> map sI_a: code -> chain
  *                                a miss in either map: count as foreign, drop
  *   sI_mine, sI_arriving, ...    what bucket_action says; sI_toN: hand to node N
  *   check                        leave it to conntrack (inet clusterd)
@@ -42,7 +42,7 @@ struct rules_obj {
 	uint8_t kind;			/* enum rules_kind */
 	uint8_t family;			/* enum rules_family */
 	char table[16];
-	char name[OBJ_NAME];		/* own name; of an element its set's, of a rule its chain's */
+	char name[OBJ_NAME];		/* own; of an element its set's, of a rule its chain's */
 	union {
 		struct { uint32_t flags; } table;		/* NFT_TABLE_F_* */
 		struct {
@@ -70,7 +70,7 @@ enum rules_expr_op {
 	EXPR_META,		/* meta 'key' -> reg */
 	EXPR_META_SET,		/* reg -> meta 'key' */
 	EXPR_PAYLOAD,		/* base, offset, len -> reg */
-	EXPR_PAYLOAD_SET,	/* reg -> base, offset, len; key = checksum offset + 1, or 0: none */
+	EXPR_PAYLOAD_SET,	/* reg -> base, offset, len; key: checksum offset + 1, or 0 */
 	EXPR_CMP,		/* reg eq/ne data[len]: go on if true */
 	EXPR_RANGE,		/* data[len] <= reg <= more[len] */
 	EXPR_MASK,		/* reg = (reg & data) ^ more, len bytes */
@@ -137,7 +137,7 @@ struct rules_op {
 struct rules_diff {
 	struct rules_op *op;
 	unsigned int n, room;
-	unsigned int n_pre;	/* ops before this index go before the buckets, the rest after them */
+	unsigned int n_pre;	/* ops before this index precede the buckets, the rest follow */
 	bool rebuild;		/* something cannot be changed in place: the tables start afresh */
 	bool failed;
 };

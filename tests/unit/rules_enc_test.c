@@ -172,7 +172,8 @@ static void apply(const struct rules_batch *b, uint16_t *map)
 			continue;
 		list = find(p, size, NFTA_SET_ELEM_LIST_ELEMENTS);
 		assert_non_null(list);
-		assert_string_equal(mnl_attr_get_str(find(p, size, NFTA_SET_ELEM_LIST_SET)), "s3_b");
+		assert_string_equal(mnl_attr_get_str(find(p, size, NFTA_SET_ELEM_LIST_SET)),
+				    "s3_b");
 		mnl_attr_for_each_nested(elem, list) {
 			uint32_t key = host32(elem, NFTA_SET_ELEM_KEY);
 

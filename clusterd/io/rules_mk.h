@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLUSTERD_IO_RULES_MK_H
+#define CLUSTERD_IO_RULES_MK_H
+
+/*
+ * Words for rules_build.c to write a plan with.  Every call appends to the plan; when memory runs
+ * out, 'failed' is set in it and the rest does nothing.
+ *
+ *   mk_table() opens a table, mk_chain() or mk_base_chain() a chain in it, mk_rule() a rule in that
+ *   chain; the calls below mk_rule() append expressions to it.  The helpers that begin with is_ use
+ *   REG(0), so whatever shall survive them belongs elsewhere.
+ */
+
+#include "io/rules_plan.h"
+
+/* nft's own numbers for data types (its include/datatype.h); they only tell nft how to print. */
+enum {
+	TYPE_IPADDR = 7, TYPE_IP6ADDR = 8, TYPE_ETHERADDR = 9, TYPE_PROTO = 12, TYPE_SERVICE = 13,
+	TYPE_MARK = 19,
+};
+#define TYPE_CONCAT3(a, b, c) ((uint32_t)(a) << 12 | (uint32_t)(b) << 6 | (uint32_t)(c))
+#define DATA_VERDICT 0xffffff00u	/* NFT_DATA_VERDICT */
+
+struct rules_mk {
+	struct rules_plan *p;
+	uint8_t family;
+	const char *table;
+	char chain[OBJ_NAME];		/* of the rule being built */
+	struct rules_obj *rule;
+};
+
+struct rules_obj *mk_add_obj(struct rules_mk *b, enum rules_kind kind, const char *name);
+void mk_table(struct rules_mk *b, enum rules_family family, const char *name, uint32_t flags);
+void mk_base_chain(struct rules_mk *b, const char *name, int hook, int prio, const char *device);
+void mk_chain(struct rules_mk *b, const char *name);
+void mk_set(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t key_len);
+void mk_map(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t key_len,
+	    uint32_t data_type);
+void mk_elem(struct rules_mk *b, const char *set_name, const void *key, uint32_t len,
+	     const char *to);
+void mk_elem_once(struct rules_mk *b, const char *set_name, const void *key, uint32_t len);
+void mk_rule(struct rules_mk *b);
+void mk_expr(struct rules_mk *b, const struct rules_expr *e);
+void mk_set_name(struct rules_expr *e, const char *name);
+void mk_meta(struct rules_mk *b, uint32_t key, uint8_t reg);
+void mk_payload(struct rules_mk *b, uint8_t base, uint16_t offset, uint16_t len, uint8_t reg);
+void mk_cmp(struct rules_mk *b, uint8_t how, uint8_t reg, const void *data, uint16_t len);
+void mk_cmp8(struct rules_mk *b, uint8_t reg, uint8_t v);
+void mk_cmp32(struct rules_mk *b, uint8_t reg, uint32_t host_order);
+void mk_range(struct rules_mk *b, uint8_t reg, const void *lo, const void *hi, uint16_t len);
+void mk_mask32(struct rules_mk *b, uint8_t reg, uint32_t mask, uint32_t xor);
+void mk_mask8(struct rules_mk *b, uint8_t reg, uint8_t mask);
+void mk_imm(struct rules_mk *b, uint8_t reg, const void *data, uint16_t len);
+void mk_lookup(struct rules_mk *b, enum rules_expr_op op, uint8_t reg, const char *name);
+void mk_verdict(struct rules_mk *b, int code);
+void mk_go(struct rules_mk *b, const char *to);
+void mk_counter(struct rules_mk *b, const char *name);
+void mk_is_protocol(struct rules_mk *b, uint16_t ethertype);
+void mk_is_l4proto(struct rules_mk *b, uint8_t proto);
+void mk_is_nfproto(struct rules_mk *b, uint8_t proto);
+void mk_is_mark(struct rules_mk *b, uint32_t mark);
+void mk_set_mark(struct rules_mk *b, uint32_t mark);
+void mk_to_stack(struct rules_mk *b, uint32_t mark);
+
+#endif
