@@ -86,6 +86,7 @@ def stages():
     yield "unit (address sanitizer)", quiet + ["SAN=address", "unit"], 900, env
     yield "unit (undefined behaviour)", quiet + ["SAN=undefined", "unit"], 900, env
     yield "man pages", ["tests/man_sync.sh"], 60, env
+    yield "clusterctl", ["tests/cli_test.sh"], 120, env
     yield "simulator", quiet + ["sim"], 900, env
     yield "simulator mutants", ["tests/sim/mutants.sh"], 900, env
     yield "kernel", quiet + ["kernel"], 600, env
