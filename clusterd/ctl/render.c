@@ -333,7 +333,7 @@ static void trace(const struct render *r, const json_t *t)
 		fprintf(f, "previous  %s\n", str(t, "previous"));
 	if (json_is_string(json_object_get(t, "next")))
 		fprintf(f, "next      %s\n", str(t, "next"));
-	fprintf(f, "here      %s is %s", str(t, "local"), str(t, "state"));
+	fprintf(f, "here      %s on %s", str(t, "state"), str(t, "local"));
 	if (json_is_string(json_object_get(t, "hands_to")))
 		fprintf(f, ", hands new flows to %s", str(t, "hands_to"));
 	if (yes(t, "fenced"))
