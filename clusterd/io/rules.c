@@ -20,7 +20,7 @@
 #include "io/rules_nl.h"
 #include "io/rules_plan.h"
 
-#define MAX_ELEMENTS 2048
+#define MAX_ELEMENTS 1024
 #define TRIES        20
 #define EVENT_BUFFER (4 << 20)
 

@@ -73,7 +73,7 @@ struct rules_params {
 	 * No transaction may hold the kernel's commit lock for longer than the lease can wait: larger
 	 * changes are split; each part is consistent by itself because buckets are independent.
 	 */
-	unsigned int max_elements;	/* per transaction; 0: 2048 */
+	unsigned int max_elements;	/* per transaction; 0: 1024 */
 };
 
 /*
