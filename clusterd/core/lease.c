@@ -45,6 +45,43 @@ static bool witness_proven(const struct lease *l)
 	return p->reflected_us && p->hello_us - p->reflected_us < REFLECTED_US;
 }
 
+/* Two probes in a row without an answer, and what lies in between is not known. */
+static int64_t witness_gap_us(const struct lease *l)
+{
+	return 2 * l->interval_us + l->interval_us / 2;
+}
+
+/*
+ * May we say, on the witness's word, that the other node's lease is over?  The witness answers both
+ * nodes, so its answer alone proves nothing.  But had the other one reached it, its HELLOs would
+ * have come to us by that way: if our own way to the witness was open all the time that we have not
+ * heard it.  A few HELLOs may be lost, and the last grant that it had may be younger than the last
+ * HELLO that we heard: hence the additional wait.
+ */
+static bool witness_says_lost(const struct lease *l, int64_t now_us)
+{
+	const struct lease_peer *p = &l->peer[other_of_two(l)];
+	int64_t wait_us = l->p.lease_us + l->margin_us + 2 * l->interval_us;
+
+	return witness_proven(l) && l->witness_until_us > now_us &&
+	       now_us - l->witness_sent_us <= witness_gap_us(l) &&
+	       now_us - p->granted_us >= wait_us &&
+	       (l->witness_run_us <= p->granted_us + witness_gap_us(l) ||
+		now_us - l->witness_run_us >= wait_us);
+}
+
+/*
+ * Does the witness's grant count?  To keep a lease: yes.  To get one: not while the other node is
+ * heard, which may hold a lease by the same witness, but another past than ours.
+ */
+static bool witness_votes(const struct lease *l, int64_t now_us)
+{
+	const struct lease_peer *p = &l->peer[other_of_two(l)];
+
+	return witness_proven(l) &&
+	       (l->leased || now_us - p->hello_us >= l->p.lease_us + l->margin_us + 2 * l->interval_us);
+}
+
 /* Grants that a lease needs, our own included. */
 static unsigned int votes_needed(const struct lease *l)
 {
@@ -72,7 +109,7 @@ static unsigned int reports_needed(const struct lease *l, int64_t now_us)
 			/* Node 2 cannot live without node 1's grant; node 1 can without node 2's. */
 			return l->p.self == 1 ? 1 : 0;
 		case LEASE_TIE_WITNESS:
-			return witness_proven(l) && l->witness_until_us > now_us ? 1 : 0;
+			return witness_says_lost(l, now_us) ? 1 : 0;
 		}
 	}
 	return votes_needed(l);
@@ -113,7 +150,7 @@ static int64_t votes_until(const struct lease *l, bool grants, int64_t now_us)
 			continue;
 		value[n++] = grants ? p->grant_until_us : p->reach_us + l->p.lease_us;
 	}
-	if (two_nodes(l) && l->p.tiebreak == LEASE_TIE_WITNESS && witness_proven(l))
+	if (two_nodes(l) && l->p.tiebreak == LEASE_TIE_WITNESS && witness_votes(l, now_us))
 		value[n++] = l->witness_until_us;
 	if (need - 1 > n)
 		return 0;
@@ -229,6 +266,7 @@ void lease_init(struct lease *l, const struct lease_params *p, int64_t now_us)
 	l->margin_us = lease_margin_us(p->lease_us);
 	l->interval_us = p->lease_us / HELLOS_PER_LEASE;
 	l->next_hello_us = now_us;
+	l->quiet_us = now_us + p->lease_us + l->margin_us;
 	l->seq_min = 1;
 }
 
@@ -327,8 +365,7 @@ static void heard_reports(struct lease *l, const struct hello *h, int64_t until_
 void lease_heard_hello(struct lease *l, const struct hello *h, bool reflected, int64_t now_us,
 		       struct lease_out *out)
 {
-	if (h->to != l->p.self || h->from == l->p.self || h->from < 1 || h->from > l->p.n_nodes ||
-	    mask_has(l->dead, h->from)) {
+	if (h->to != l->p.self || h->from == l->p.self || h->from < 1 || h->from > l->p.n_nodes) {
 		l->n_stale++;
 		return;
 	}
@@ -343,6 +380,9 @@ void lease_heard_hello(struct lease *l, const struct hello *h, bool reflected, i
 
 	int64_t last_us = p->hello_us;
 
+	/* A new process counts its reports from 1: what the old one took back is no word of this one. */
+	for (unsigned int i = 1; i <= l->p.n_nodes && h->incarnation != p->hello_incarnation; i++)
+		l->heard[h->from][i] = (struct lease_heard){ 0 };
 	p->hello_incarnation = h->incarnation;
 	p->hello_seq = h->seq;
 	p->hello_term = h->term;
@@ -373,6 +413,11 @@ void lease_heard_witness(struct lease *l, uint64_t seq, int64_t now_us, struct l
 	if (l->p.tiebreak != LEASE_TIE_WITNESS || !sent)
 		return;
 	evaluate(l, now_us, out);
+	if (sent > l->witness_sent_us) {
+		if (sent - l->witness_sent_us > witness_gap_us(l))
+			l->witness_run_us = sent;
+		l->witness_sent_us = sent;
+	}
 	if (sent + l->p.lease_us > l->witness_until_us)
 		l->witness_until_us = sent + l->p.lease_us;
 	evaluate(l, now_us, out);
@@ -427,6 +472,14 @@ void lease_set_peer(struct lease *l, unsigned int node, uint32_t term, uint64_t 
 	p->incarnation = incarnation;
 	p->grant = term ? GRANT_GRANTING : GRANT_NONE;
 	p->granted_us = now_us;
+	/*
+	 * The process that ran here before us may have told that its grant to this peer is over, and
+	 * its word is fresh to those who heard it for a lease: we must not grant behind their backs.
+	 */
+	if (term && now_us < l->quiet_us) {
+		p->grant = GRANT_CLEARING;
+		p->clear_us = l->quiet_us;
+	}
 	p->lost = p->recovered_told = false;
 	p->recover_us = 0;
 }

@@ -102,7 +102,10 @@ struct lease {
 	uint64_t seq, seq_min;		/* last sent; first that counts for this term */
 	int64_t sent_us[LEASE_SENT];
 	int64_t next_hello_us;
+	int64_t quiet_us;		/* no grants before: an earlier process may have said that they ended */
 	int64_t witness_until_us;	/* the witness's grant to us */
+	int64_t witness_sent_us;	/* when the newest probe was sent that it answered */
+	int64_t witness_run_us;		/* ... and the first one since it last failed to answer */
 	bool stopped;			/* the rest of the daemon hangs: no HELLOs */
 	struct lease_peer peer[NODES_MAX + 1];
 	struct lease_heard heard[NODES_MAX + 1][NODES_MAX + 1];	/* [from][about] */
