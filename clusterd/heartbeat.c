@@ -62,6 +62,7 @@ struct heartbeat {
 	int64_t hang_us;
 	bool active;			/* the kernel's lease was started */
 	bool reachable, hung, quit;
+	bool net_ready, cmd_ready;	/* what poll said */
 	unsigned int ev_head, ev_n;
 	struct heartbeat_event ev[EVENTS_QUEUED];
 	uint64_t ev_lost;
@@ -219,7 +220,7 @@ static void perform(struct heartbeat *hb, const struct lease_out *out, int64_t n
 static void handle_datagrams(struct heartbeat *hb)
 {
 	struct hellosock_item item;
-	int ret = -EBADMSG;
+	int ret = hb->net_ready ? -EBADMSG : 0;
 
 	for (unsigned int i = 0; i < DATAGRAMS && ret; i++) {
 		struct lease_out out = { 0 };
@@ -285,7 +286,7 @@ static void handle_commands(struct heartbeat *hb)
 	struct cmd c;
 	int64_t now;
 
-	while (!hb->quit && recv(hb->cmd_fd, &c, sizeof(c), MSG_DONTWAIT) == sizeof(c)) {
+	while (hb->cmd_ready && !hb->quit && recv(hb->cmd_fd, &c, sizeof(c), MSG_DONTWAIT) == sizeof(c)) {
 		switch (c.type) {
 		case CMD_LEASE:
 			lease_command(hb, &c.lease);
@@ -388,7 +389,10 @@ static void wait_for_input(struct heartbeat *hb)
 		wait = 0;
 	ts.tv_sec = wait / 1000000;
 	ts.tv_nsec = wait % 1000000 * 1000;
-	(void)ppoll(fds, 3, &ts, NULL);
+	if (ppoll(fds, 3, &ts, NULL) < 0)
+		fds[0].revents = fds[1].revents = fds[2].revents = 0;
+	hb->net_ready = fds[0].revents || fds[2].revents;
+	hb->cmd_ready = fds[1].revents;
 }
 
 static void *run(void *arg)
