@@ -60,8 +60,15 @@ bool agent_quorate(const struct agent *a)
 		return false;
 	if (repl_majority(a->repl, a->members))
 		return true;
-	/* Two nodes, one gone: whoever has the tie-break goes on alone. */
-	return a->p.repl.n_nodes == 2 && a->reachable && mask_count(a->members) == 1;
+	/*
+	 * Two nodes, one gone: whoever has the tie-break goes on alone.  "Gone" is not the group's word
+	 * (its side of the cut may be alive, and leased): the other's lease must be over.
+	 */
+	unsigned int other = 3u - a->p.self;
+
+	return a->p.repl.n_nodes == 2 && a->reachable && mask_count(a->members) == 1 &&
+	       (repl_get_node(a->repl, other)->state != NODE_ONLINE ||
+		mask_has(a->lost | a->crashed, other));
 }
 
 static bool self_online(const struct agent *a)
@@ -460,6 +467,7 @@ void agent_view(struct agent *a, uint64_t members, uint64_t crashed, int64_t now
 	if (old)
 		a->primary = was_primary(a);
 	a->members = members;
+	a->crashed = (a->crashed | crashed) & ~members;
 	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++) {
 		if (mask_has(members, i))
 			a->absent_since[i] = 0;

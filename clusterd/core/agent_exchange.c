@@ -28,17 +28,44 @@ void exchange_free(struct agent *a)
 	a->ex = NULL;
 }
 
-static void start_round(struct agent *a, uint32_t round, int64_t now)
+/* Something unique: several may ask, and what was sent in an earlier view may arrive in this one. */
+static void ask(struct agent *a, int64_t now)
+{
+	struct msg m = { .type = MSG_ROUND };
+
+	m.u.round = (uint32_t)a->p.self << 24 |
+		    ((uint32_t)a->p.incarnation + ++a->ex->asked) % (UINT32_C(1) << 24);
+	a->ex->deadline = now + ROUND_MS + 50 * a->p.self;
+	agent_send(a, &m);
+}
+
+/* Nobody's state counts until the round has been held. */
+static void collect(struct agent *a, int64_t now)
 {
 	struct exchange_state *e = a->ex;
 
 	e->phase = EX_COLLECT;
-	e->round = round;
+	e->round = 0;
 	e->index = 0;
 	e->got = e->heard = 0;
 	e->n_kept = 0;
 	e->bits_used = 0;
 	e->overflow = false;
+	e->deadline = now + ROUND_MS + 50 * a->p.self;
+}
+
+static void start_round(struct agent *a, uint32_t round, int64_t now)
+{
+	struct exchange_state *e = a->ex;
+	uint64_t heard = e->heard;
+
+	/* What waits to be applied since the view began goes on waiting. */
+	if (e->phase != EX_COLLECT || e->overflow)
+		collect(a, now);
+	e->expect = heard & a->members;
+	e->got = e->heard = 0;
+	e->round = round;
+	e->rounds++;
 	e->snap_got = 0;
 	e->deadline = now + ROUND_MS + 50 * a->p.self;
 	e->own = (struct told){ .epoch = repl_epoch(a->repl), .digest = repl_digest(a->repl),
@@ -59,8 +86,12 @@ static void start_round(struct agent *a, uint32_t round, int64_t now)
 void exchange_view(struct agent *a, uint64_t old, uint64_t members, int64_t now)
 {
 	/* Whether a round was on is the same at all that were there; newcomers begin with one. */
-	if ((members & ~old) || a->ex->phase != EX_IDLE)
-		start_round(a, 0, now);
+	if (!(members & ~old) && a->ex->phase == EX_IDLE)
+		return;
+	collect(a, now);
+	a->ex->rounds = 0;
+	if (mask_lowest(members) == a->p.self)
+		ask(a, now);
 }
 
 bool exchange_void(const struct agent *a, const struct msg *m)
@@ -144,7 +175,8 @@ static unsigned int newest(const struct exchange_state *e, uint64_t among)
 /*
  * Have enough told?  Any majority has a member that was in the last quorate view and so knows the
  * newest state.  Where majorities mean nothing (two nodes, quorum ignored) everyone in the view has
- * to tell, and each repetition of the round does without one more: one of them may hang.
+ * to tell, and each repetition of the round does without one more that was silent in the last one:
+ * it may hang.
  */
 static bool enough(const struct agent *a, uint64_t among)
 {
@@ -152,7 +184,7 @@ static bool enough(const struct agent *a, uint64_t among)
 	unsigned int view = mask_count(a->members), n = mask_count(among), n_nodes = a->p.repl.n_nodes;
 
 	if (n_nodes <= 2 || a->p.repl.ignore_quorum)
-		return n && n + e->round >= view;
+		return n && n + e->rounds > view && !(e->expect & a->members & ~e->got);
 	uint64_t dead = e->told[newest(e, among)].dead, all = UINT64_MAX >> (64 - n_nodes);
 
 	return 2 * mask_count(among & ~dead) > mask_count(all & ~dead);
@@ -234,7 +266,7 @@ static void got_state(struct agent *a, const struct msg *m, int64_t now)
 {
 	struct exchange_state *e = a->ex;
 
-	if (m->u.state.round != e->round)
+	if (!e->round || m->u.state.round != e->round)
 		return;
 	e->heard |= node_bit(m->from);
 	if (e->phase != EX_COLLECT)
@@ -297,17 +329,8 @@ void exchange_message(struct agent *a, const struct msg *m, int64_t now)
 		got_state(a, m, now);
 	else if (m->type == MSG_SNAP)
 		got_snap(a, m, now);
-	else if (m->type == MSG_ROUND && m->u.round == a->ex->round + 1)
+	else if (m->type == MSG_ROUND && m->u.round && m->u.round != a->ex->round)
 		start_round(a, m->u.round, now);
-}
-
-static void ask_again(struct agent *a, int64_t now)
-{
-	struct msg m = { .type = MSG_ROUND };
-
-	m.u.round = a->ex->round + 1;
-	a->ex->deadline = now + ROUND_MS + 50 * a->p.self;
-	agent_send(a, &m);
 }
 
 void exchange_tick(struct agent *a, int64_t now)
@@ -319,11 +342,11 @@ void exchange_tick(struct agent *a, int64_t now)
 	    (a->config_differs && a->ex->phase == EX_IDLE))
 		return;
 	if (repl_majority(a->repl, a->members) || a->p.repl.n_nodes <= 2)
-		ask_again(a, now);
+		ask(a, now);
 }
 
 void exchange_heal(struct agent *a, int64_t now)
 {
 	set_synced(a, false);
-	ask_again(a, now);
+	ask(a, now);
 }

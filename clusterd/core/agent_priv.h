@@ -13,7 +13,7 @@
  * The exchange is the same at every member of the view, because it is driven by the order alone
  * (only the repetition is started by a clock, and asked for by a message):
  *
- *   view with newcomers, or ROUND --> COLLECT --a majority has told--> SNAP --last piece--> IDLE
+ *   view with newcomers --> COLLECT --ROUND, a majority has told--> SNAP --last piece--> IDLE
  */
 enum exchange { EX_IDLE, EX_COLLECT, EX_SNAP };
 
@@ -21,10 +21,13 @@ struct told { uint64_t epoch, digest, config, dead, incarnation; bool primary; }
 
 struct exchange_state {
 	enum exchange phase;
-	uint32_t round;
-	uint32_t index;			/* messages since the round began */
+	uint32_t round;			/* name of the round; 0: it has not begun */
+	unsigned int rounds;		/* held in this view */
+	uint32_t asked;			/* rounds that we asked for */
+	uint32_t index;			/* messages since it began to collect */
 	uint64_t got;			/* have told, as long as it counted for the decision */
 	uint64_t heard;			/* have told at all */
+	uint64_t expect;		/* told in the round before */
 	struct told told[NODES_MAX + 1];
 	struct told own;		/* what we held when the round began */
 	unsigned int winner;
@@ -58,6 +61,7 @@ struct agent {
 	bool config_differs;		/* the cluster's majority runs another configuration */
 	bool reachable;
 	uint64_t members;
+	uint64_t crashed;		/* their processes died while their machines live */
 	struct exchange_state *ex;
 
 	uint64_t version, installed;

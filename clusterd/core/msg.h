@@ -19,7 +19,7 @@
 
 /* X(NAME, text, replicated: changes the replicated state) */
 #define MSG_TYPES(X) \
-	X(ROUND,     "round",     false) /* start state exchange number u.round again */ \
+	X(ROUND,     "round",     false) /* start a state exchange; u.round is its name */ \
 	X(STATE,     "state",     false) /* what the sender held where the exchange began */ \
 	X(SNAP,      "snap",      false) /* a piece of the winner's state */ \
 	X(READY,     "ready",     true)  /* sender is silent, in step, and wants to be admitted */ \
