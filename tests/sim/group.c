@@ -182,6 +182,9 @@ void group_consume(struct sim *s, struct node *n)
 			n->view_majority = false;
 			agent_group_down(n->agent, node_ms(s, n));
 			break;
+		case ENTRY_TAIL:
+			n->view = e->view;
+			break;
 		case ENTRY_JOIN:
 		case ENTRY_LEAVE:
 			abort();
@@ -295,6 +298,7 @@ void group_proc_gone(struct sim *s, struct node *n)
 		return;
 	n->cpg_joined = false;
 	submit(s, n, entry_new(ENTRY_LEAVE, n->id, 0));
+	group_connect_later(s, n);	/* a new process may have been faster */
 }
 
 static void inbox_clear(struct node *n)
@@ -425,10 +429,19 @@ static void flush_part(struct sim *s, struct ring *r, uint64_t p)
 		if (n->delivered > delivered)
 			delivered = n->delivered;
 	}
+	uint32_t tail = ++s->next_view;
+
 	for (uint64_t x = p; x; x &= x - 1) {
 		struct node *n = &s->node[mask_lowest(x)];
 		unsigned int left = n->inbox.n;
 
+		/* From here on parts may differ: a view of their own for the comparison of digests. */
+		if (left && n->cpg_joined) {
+			struct entry *mark = entry_new(ENTRY_TAIL, 0, 0);
+
+			mark->view = tail;
+			read_soon(s, n, mark);
+		}
 		while (left--) {
 			struct inbox *in = fifo_at(&n->inbox, 0);
 			const struct entry *e = in->e;

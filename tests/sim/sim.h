@@ -52,7 +52,7 @@ struct event {
 };
 
 /* What a process or its corosync gets from the group, in order. */
-enum entry_type { ENTRY_MSG, ENTRY_VIEW, ENTRY_UP, ENTRY_DOWN, ENTRY_JOIN, ENTRY_LEAVE };
+enum entry_type { ENTRY_MSG, ENTRY_VIEW, ENTRY_UP, ENTRY_DOWN, ENTRY_JOIN, ENTRY_LEAVE, ENTRY_TAIL };
 struct entry {
 	enum entry_type type;
 	unsigned int refs;
