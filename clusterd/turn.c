@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@
 
 #define TURN_MAX_MS     100
 #define GROUP_BUDGET    64	/* messages per turn */
+#define INSTALL_PRIORITY 40
 #define AGAIN_MS        5	/* rules_commit() said -EAGAIN */
 #define RETRY_MS        1000	/* it said something worse */
 #define REFRESH_MS      5000	/* links and VIPs */
@@ -379,6 +381,18 @@ static void install_failed(struct turn *t, int err, int64_t now)
 	log_msg(LOG_ERR, "rules", "%s", why);
 }
 
+/*
+ * While we hold the kernel's commit lock, the heartbeat's renewal waits for it: nobody may take the
+ * processor from us in that time.  Below the heartbeat's own priority.  Without the right to do so
+ * it goes on as it is: start has warned about the heartbeat already.
+ */
+static void hurry(bool yes)
+{
+	const struct sched_param p = { .sched_priority = yes ? INSTALL_PRIORITY : 0 };
+
+	sched_setscheduler(0, (yes ? SCHED_RR : SCHED_OTHER) | SCHED_RESET_ON_FORK, &p);
+}
+
 /* True if the agent has news of it. */
 static bool install(struct turn *t, int64_t now)
 {
@@ -392,10 +406,12 @@ static bool install(struct turn *t, int64_t now)
 		compile_service(agent_repl(t->agent), i, t->self, agent_lost(t->agent), t->action[i]);
 		fill_peers(t, i);
 	}
+	hurry(true);
 	if (t->repair)
 		err = rules_repair(t->setup->rules, &t->want);
 	else
 		err = rules_commit(t->setup->rules, &t->want);
+	hurry(false);
 	if (err) {
 		install_failed(t, err, now);
 		return false;

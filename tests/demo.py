@@ -132,7 +132,7 @@ def power_off(c):
             f"the {kept} connections to the others: {len(strangers)} ended, "
             f"slowest answer {slowest:.0f} ms")
     promise(not measure.double_accepts(w.packets), "no connection was accepted by two nodes")
-    labs.wait(c.settled, 15, "the survivors to settle")
+    labs.wait(lambda: c.settled(draining=True), 15, "the survivors to settle")
     show(c[1].ctl("status").stdout)
 
 
@@ -142,7 +142,7 @@ def power_on(c):
     with harness.Watched(c, baseline=2.5) as w:
         w.mark()
         c[VICTIM].power_on()
-        c.settle(30)
+        c.settle(30, draining=True)
         took = time.monotonic() - w.t0
         time.sleep(1)
     say(f"{name} has booted, joined and has its share again after {took:.1f} s")

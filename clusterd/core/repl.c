@@ -203,6 +203,15 @@ uint32_t repl_moving(const struct repl *r, unsigned int service)
 	return n;
 }
 
+uint32_t repl_draining(const struct repl *r, unsigned int service)
+{
+	uint32_t n = 0;
+
+	for (uint32_t b = 0; b < r->p.buckets; b++)
+		n += r->bucket[service][b].phase == PHASE_DRAIN;
+	return n;
+}
+
 unsigned int repl_heir(const struct repl *r, unsigned int service, uint32_t b, uint64_t lost)
 {
 	return assign_heir(b, r->p.salt[service], &r->hw, lost | ~r->alive);
@@ -964,7 +973,9 @@ bool repl_valid(const struct repl *r)
 				ok = other && owned && !k->flows;
 				break;
 			case PHASE_GRACE:
-				ok = owned && k->other != NOBODY && !k->flows;
+				/* Who is awaited is heir of nothing before a plan has given it back. */
+				ok = owned && k->other != NOBODY && !mask_has(r->alive, k->other) &&
+				     !k->flows;
 				break;
 			case PHASES_N:
 				break;

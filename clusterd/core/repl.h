@@ -122,6 +122,7 @@ uint64_t repl_plan_acks(const struct repl *r);
 uint32_t repl_count(const struct repl *r, enum repl_phase phase, unsigned int owner, unsigned int other);
 uint32_t repl_owned(const struct repl *r, unsigned int service, unsigned int owner);
 uint32_t repl_moving(const struct repl *r, unsigned int service);	/* not STABLE */
+uint32_t repl_draining(const struct repl *r, unsigned int service);	/* of these: DRAIN */
 /* Would PLAN do anything now?  (scratch use only, state unchanged) */
 bool repl_plan_needed(struct repl *r);
 

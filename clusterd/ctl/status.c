@@ -207,11 +207,11 @@ static json_t *service(const struct ctl_ctx *x, unsigned int i, bool with_counte
 	for (k = 1; k <= x->conf->n_nodes; k++)
 		json_object_set_new(owned, x->conf->node[k - 1].name,
 				    json_integer(repl_owned(r, i, k)));
-	o = json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:I, s:o}", "name", s->name,
+	o = json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "name", s->name,
 		      "vips", vips, "ports", ports, "dispatch", conf_dispatch_str(s->dispatch),
 		      "redirect", conf_redirect_str(s->redirect), "hash", conf_hash_str(s->hash),
 		      "scheduler", conf_sched_str(s->sched), "moving", (json_int_t)repl_moving(r, i),
-		      "buckets", owned);
+		      "draining", (json_int_t)repl_draining(r, i), "buckets", owned);
 	if (!o)
 		return NULL;
 	json_object_set_new(o, "unowned", json_integer(repl_owned(r, i, NOBODY)));

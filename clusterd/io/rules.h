@@ -143,8 +143,8 @@ void lease_table_close(struct lease_table *t);
 int lease_table_start(struct lease_table *t, uint32_t ms);
 /*
  * Renews: delete + add in one transaction.  -ENOENT: it has expired in the meantime; it is NOT
- * added again: a lapsed lease is final.  Never blocks longer than 20 ms for the answer (-ETIMEDOUT:
- * treat as lapsed).
+ * added again: a lapsed lease is final.  Waits for other transactions, at most until the moment that
+ * 'ms' names, which the element never outlives (-ETIMEDOUT: that moment has come).
  */
 int lease_table_renew(struct lease_table *t, uint32_t ms);
 /* Ends it now.  0 also if there was none. */

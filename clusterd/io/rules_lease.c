@@ -19,13 +19,12 @@
 #define ERESTART 85
 #endif
 
-#define WAIT_MS 20
-#define TRIES   100	/* the time is the bound that counts */
+#define TRIES 1000	/* the time is the bound that counts */
 
 struct lease_table {
 	struct rules_nl *nl;
 	struct rules_batch batch;
-	int64_t until_us, give_up_us;	/* of the call under way */
+	int64_t until_us;		/* of the call under way */
 	bool renew;
 };
 
@@ -85,7 +84,7 @@ static int prepare(void *arg)
 	struct lease_table *t = arg;
 	int64_t now = now_us(), left_ms = (t->until_us - now) / 1000;
 
-	if (now >= t->give_up_us || left_ms <= 0)
+	if (left_ms <= 0)
 		return -ETIMEDOUT;
 	rules_batch_begin(&t->batch);
 	if (t->renew)
@@ -104,7 +103,6 @@ static int grant(struct lease_table *t, uint32_t ms, bool renew)
 	if (!ms)
 		return -EINVAL;
 	t->until_us = now + (int64_t)ms * 1000;
-	t->give_up_us = now + WAIT_MS * 1000;
 	t->renew = renew;
 	ret = prepare(t);
 	if (!ret)

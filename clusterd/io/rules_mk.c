@@ -107,11 +107,14 @@ void mk_elem_once(struct rules_mk *b, const char *set_name, const void *key, uin
 {
 	unsigned int i;
 
-	for (i = 0; i < b->p->n_obj; i++) {
-		const struct rules_obj *o = &b->p->obj[i];
+	/* back to the set itself: its elements come after it */
+	for (i = b->p->n_obj; i > 0; i--) {
+		const struct rules_obj *o = &b->p->obj[i - 1];
 
-		if (o->kind == OBJ_ELEM && o->family == b->family && !strcmp(o->table, b->table) &&
-		    !strcmp(o->name, set_name) && !memcmp(o->u.elem.key, key, len))
+		if (o->kind == OBJ_SET && !strcmp(o->name, set_name))
+			break;
+		if (o->kind == OBJ_ELEM && !strcmp(o->name, set_name) &&
+		    !memcmp(o->u.elem.key, key, len))
 			return;
 	}
 	mk_elem(b, set_name, key, len, "");

@@ -476,14 +476,15 @@ link set br0 up
     def up(self):
         return [n for n in self.nodes if n.pid]
 
-    def settle(self, timeout=30):
+    def settle(self, timeout=30, draining=False):
+        """'draining': connections may still be left where they were before their buckets moved."""
         if self.with_clusterd:
-            wait(self.settled, timeout, "the cluster to settle", every=0.1)
+            wait(lambda: self.settled(draining=draining), timeout, "the cluster to settle", every=0.1)
         else:
             up = self.up()
             wait(lambda: all(n.corosync_members() == len(up) for n in up), timeout, "corosync", 0.2)
 
-    def settled(self, down=()):
+    def settled(self, down=(), draining=False):
         """Every node that is switched on is online, nothing moves, all agree; 'down': nodes not to ask."""
         asked = [n for n in self.up() if n not in down]
         for n in asked:
@@ -499,7 +500,7 @@ link set br0 up
             if {n["name"] for n in v["nodes"] if n["state"] == "online"} != names:
                 return None
             for s in v["services"]:
-                if s["moving"] or not names <= {k for k, b in s["buckets"].items() if b}:
+                if s["moving"] > (s["draining"] if draining else 0) or not names <= {k for k, b in s["buckets"].items() if b}:
                     return None
                 if sum(s["buckets"].values()) != v["cluster"]["buckets"]:
                     return None

@@ -76,6 +76,11 @@ uint32_t repl_owned(const struct repl *r, unsigned int s, unsigned int owner)
 	return n;
 }
 
+uint32_t repl_draining(const struct repl *r, unsigned int s)
+{
+	return 0;
+}
+
 uint32_t repl_moving(const struct repl *r, unsigned int s)
 {
 	uint32_t b, n = 0;
