@@ -947,8 +947,10 @@ int repl_load(struct repl *r, const uint8_t *buf, size_t size)
 bool repl_valid(const struct repl *r)
 {
 	uint64_t online = repl_online(r);
+	/* Who may be an heir, now or when the plan is known to all. */
+	uint64_t heirs = r->alive | (r->preparing ? weight_mask(&r->hw_next, r->p.n_nodes) : 0);
 
-	if ((r->alive & ~online) || (r->acks & ~online) || (r->preparing && !r->plan))
+	if ((heirs & ~online) || (r->acks & ~online) || (r->preparing && !r->plan))
 		return false;
 	for (unsigned int s = 0; s < r->p.n_services; s++)
 		for (uint32_t b = 0; b < r->p.buckets; b++) {
@@ -974,8 +976,7 @@ bool repl_valid(const struct repl *r)
 				break;
 			case PHASE_GRACE:
 				/* Who is awaited is heir of nothing before a plan has given it back. */
-				ok = owned && k->other != NOBODY && !mask_has(r->alive, k->other) &&
-				     !k->flows;
+				ok = owned && k->other != NOBODY && !mask_has(heirs, k->other) && !k->flows;
 				break;
 			case PHASES_N:
 				break;
