@@ -10,6 +10,7 @@
 #include <netinet/udp.h>
 #include <netpacket/packet.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,7 +200,8 @@ static void check_neighbours(void)
 	enter(N1);
 	must("ip neigh flush all");
 	c = tcp_connect(AF_INET6, 60);
-	ok(c.at == N1 && quiet() && seen.nd_other == 0, "ND solicitations from the VIP likewise");
+	ok(c.at == N1 && quiet() && seen.nd_shared >= 1,
+	   "ND solicitations sent from the VIP likewise");
 	client_drop(&c);
 }
 
@@ -573,6 +575,7 @@ static void check_remove(void)
 int main(void)
 {
 	alarm(120);
+	signal(SIGPIPE, SIG_IGN);
 	srandom(1);
 	lab_make();
 	check_listing();
