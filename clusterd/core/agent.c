@@ -867,7 +867,7 @@ int agent_order(struct agent *a, enum order_type type, unsigned int node, uint16
 		return -EAGAIN;
 	m.u.order.type = (uint8_t)type;
 	m.u.order.node = (uint8_t)node;
-	m.u.order.value = value;
+	m.u.order.value = type == ORDER_TAKEOVER ? (uint16_t)repl_get_node(a->repl, node)->term : value;
 	agent_send(a, &m);
 	return 0;
 }

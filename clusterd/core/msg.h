@@ -56,7 +56,7 @@ enum order_type {
 	ORDER_CONF_WEIGHT,		/* sender's configured weight is now 'value' */
 	ORDER_FAILBACK,			/* let returned nodes take their share */
 	ORDER_LEAVE,			/* sender is going to stop */
-	ORDER_TAKEOVER,			/* the operator vouches that 'node' is dead */
+	ORDER_TAKEOVER,			/* the operator vouches that 'node' is dead; value: low bits of its term */
 	ORDER_TYPES_N
 };
 #define ORDER_AUTO 0xffff

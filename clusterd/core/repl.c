@@ -646,7 +646,9 @@ static int apply_order(struct repl *r, const struct msg *m, struct repl_fx *fx)
 		n->leaving = n->state == NODE_ONLINE && n->incarnation == m->incarnation;
 		break;
 	case ORDER_TAKEOVER:
-		if (id == m->from)
+		/* It may come late: whom it means has been admitted again, and is alive. */
+		if (id == m->from ||
+		    (n->state == NODE_ONLINE && (uint16_t)n->term != m->u.order.value))
 			break;
 		fx->changed |= !mask_has(r->dead, id);
 		r->dead |= node_bit(id);

@@ -45,6 +45,7 @@ static size_t ordered;
 static struct member node[N + 1];
 static struct repl_fx fx;
 static uint64_t seed;
+static unsigned int lagging;			/* one node is behind, most of the time */
 static unsigned int n_inherited, n_moves, n_admitted;
 
 static uint32_t rnd(void)	/* splitmix64 */
@@ -131,9 +132,8 @@ static void advance(struct member *n)
 	follow(n);
 }
 
-static void learn_of_a_loss(struct member *n)
+static void learn_of_a_loss(struct member *n, unsigned int i)
 {
-	unsigned int i = 1 + rnd() % N;
 	const struct repl_node *k = repl_get_node(n->r, i);
 
 	if (n == &node[i] || !n->alive || k->state != NODE_ONLINE || !is_over(k, i))
@@ -209,6 +209,8 @@ static void say_order(struct member *n, bool calm)
 	if (m.u.order.type == ORDER_TAKEOVER &&
 	    !is_over(repl_get_node(n->r, m.u.order.node), m.u.order.node))
 		return;
+	if (m.u.order.type == ORDER_TAKEOVER)
+		m.u.order.value = (uint16_t)repl_get_node(n->r, m.u.order.node)->term;
 	send(n, m, NULL);
 }
 
@@ -233,7 +235,7 @@ static void say(struct member *n, bool calm)
 		say_fail(n, 1 + rnd() % N);
 		return;
 	case 3:
-		if (one_in(4))
+		if (one_in(2))
 			say_order(n, calm);
 		return;
 	case 4:
@@ -253,11 +255,18 @@ static void say(struct member *n, bool calm)
 	}
 }
 
-static void die(struct member *n)
+/* Some of the others notice at once, with whatever they have seen of the order. */
+static void lose_lease(struct member *n, bool dies)
 {
-	n->alive = false;
-	n->queued = 0;
+	n->ended = n->holds ? n->holds : n->ended;
 	n->holds = 0;
+	if (dies) {
+		n->alive = false;
+		n->queued = 0;
+	}
+	for (unsigned int i = 1; i <= N; i++)
+		if (one_in(2))
+			learn_of_a_loss(&node[i], (unsigned int)(n - node));
 }
 
 /* A new process with the state of the group as it is now. */
@@ -323,6 +332,7 @@ static void start(uint64_t number)
 {
 	seed = number;
 	ordered = 0;
+	lagging = rnd() % (N + 1);
 	for (unsigned int i = 1; i <= N; i++) {
 		node[i] = (struct member){ .alive = true, .incarnation = 1000 * i };
 		assert_int_equal(repl_new(&node[i].r, &params), 0);
@@ -340,6 +350,8 @@ static void random_step(bool calm)
 	struct member *n = &node[1 + rnd() % N];
 	unsigned int what = rnd() % 100;
 
+	if (what < 40 && n == &node[lagging] && !one_in(6))
+		return;
 	if (what < 40)
 		for (unsigned int k = 1 + (one_in(4) ? rnd() % 10 : 0); k; k--)
 			advance(n);
@@ -350,23 +362,20 @@ static void random_step(bool calm)
 	else if (calm)
 		return;
 	else if (what < 97)
-		learn_of_a_loss(n);
-	else if (what < 98 && n->holds) {
-		n->ended = n->holds;
-		n->holds = 0;
-	} else if (what < 99) {
-		if (n->alive && one_in(3))
-			die(n);
-		else if (!n->alive)
-			restart(n);
-	}
+		learn_of_a_loss(n, 1 + rnd() % N);
+	else if (what < 98 && n->holds)
+		lose_lease(n, false);
+	else if (what < 99 && !n->alive)
+		restart(n);
+	else if (what < 99 && one_in(3))
+		lose_lease(n, true);
 }
 
 static void no_two_leaseholders_ever_accept_the_same_bucket(void **state)
 {
 	(void)state;
 	n_inherited = n_moves = n_admitted = 0;
-	for (uint64_t s = 1; s <= 60; s++) {
+	for (uint64_t s = 1; s <= 300; s++) {
 		start(s);
 		for (unsigned int step = 0; ordered < LOG_MAX && step < 12000; step++) {
 			random_step(false);

@@ -359,8 +359,11 @@ static void takeover_counts_the_dead_out_until_they_return(void **state)
 	struct repl *r = settled(4);
 
 	assert_false(repl_majority(r, node_bit(1) | node_bit(2)));
-	ignored(r, order(1, ORDER_TAKEOVER, 1, 0));		/* the living do not bury themselves */
-	apply(r, order(1, ORDER_TAKEOVER, 3, 0));
+	uint16_t term = (uint16_t)repl_get_node(r, 3)->term;
+
+	ignored(r, order(1, ORDER_TAKEOVER, 1, term));		/* the living do not bury themselves */
+	ignored(r, order(1, ORDER_TAKEOVER, 3, term - 1));	/* meant an earlier one: it is back */
+	apply(r, order(1, ORDER_TAKEOVER, 3, term));
 	assert_int_equal(repl_dead(r), node_bit(3));
 	assert_int_equal(repl_get_node(r, 3)->state, NODE_FAILED);
 	assert_int_equal(repl_owned(r, 0, 3), 0);
