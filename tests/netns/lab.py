@@ -122,8 +122,15 @@ class Proc:
         if self.alive() and self.pid:
             try:
                 os.kill(self.pid, sig)
+                if sig != signal.SIGSTOP:
+                    self.wake()
             except ProcessLookupError:
                 pass
+
+    def wake(self):
+        """nsenter stops itself with its child, and does not go on with it."""
+        if self.alive():
+            os.kill(self.popen.pid, signal.SIGCONT)
 
     def wait(self, timeout=10):
         """Its exit code (negative: the signal), or LabError."""
@@ -204,6 +211,8 @@ link set eth0 up
             return
         sh("ip", "link", "set", self.port, "down")
         os.kill(self.pid, signal.SIGKILL)
+        for p in self.procs:
+            p.wake()
         self.holder.wait()
         self.holder.stdout.close()
         for p in self.procs:
@@ -477,16 +486,19 @@ link set br0 up
         return [n for n in self.nodes if n.pid]
 
     def settle(self, timeout=30, draining=False):
-        """'draining': connections may still be left where they were before their buckets moved."""
         if self.with_clusterd:
             wait(lambda: self.settled(draining=draining), timeout, "the cluster to settle", every=0.1)
         else:
             up = self.up()
             wait(lambda: all(n.corosync_members() == len(up) for n in up), timeout, "corosync", 0.2)
 
-    def settled(self, down=(), draining=False):
-        """Every node that is switched on is online, nothing moves, all agree; 'down': nodes not to ask."""
-        asked = [n for n in self.up() if n not in down]
+    def settled(self, draining=False):
+        """
+        Every node that is switched on is online and has its share, nothing moves, all agree; then
+        what each says.  draining: connections may be left where they were before their buckets
+        moved (under load: they do not end by themselves).
+        """
+        asked = self.up()
         for n in asked:
             if n.clusterd and not n.clusterd.alive():
                 raise LabError(f"{n.name}: clusterd ended with {n.clusterd.wait()}")
@@ -500,7 +512,9 @@ link set br0 up
             if {n["name"] for n in v["nodes"] if n["state"] == "online"} != names:
                 return None
             for s in v["services"]:
-                if s["moving"] > (s["draining"] if draining else 0) or not names <= {k for k, b in s["buckets"].items() if b}:
+                if s["moving"] > (s["draining"] if draining else 0):
+                    return None
+                if not names <= {k for k, b in s["buckets"].items() if b}:
                     return None
                 if sum(s["buckets"].values()) != v["cluster"]["buckets"]:
                     return None

@@ -100,7 +100,7 @@ def test_sigstop(c):
     with Watched(c, conns=30) as w:
         w.mark()
         c[3].clusterd.kill(signal.SIGCONT)
-        c.settle(25)
+        c.settle(25, draining=True)
         time.sleep(0.5)
     w.others_untouched(None)
     w.one_speaker()
@@ -132,7 +132,7 @@ def merge(c):
     with Watched(c, conns=30) as w:
         w.mark()
         c.heal()
-        c.settle(25)
+        c.settle(25, draining=True)
         time.sleep(0.5)
     w.others_untouched(None)
     w.one_speaker()

@@ -56,7 +56,7 @@ def test_start_one_by_one(c):
     with Watched(c, conns=40) as w:
         w.mark()
         c[3].boot()
-        c.settle()
+        c.settle(draining=True)
         time.sleep(1)
     w.nobody_noticed()
     serves_evenly(c, ["n1", "n2", "n3"])
@@ -84,7 +84,7 @@ def test_corosync_killed(c):
     with Watched(c, conns=30) as w:
         w.mark()
         c[2].start_corosync()
-        c.settle()
+        c.settle(draining=True)
         time.sleep(0.5)
     w.others_untouched(None)
     w.one_speaker()
@@ -126,7 +126,7 @@ def test_partition(c):
     with Watched(c, conns=30) as w:
         w.mark()
         c.heal()
-        c.settle(30)
+        c.settle(30, draining=True)
         time.sleep(1)
     w.others_untouched(None)
     w.one_speaker()
