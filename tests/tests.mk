@@ -2,7 +2,7 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state inherit lease agent msg hello key rules_plan rules_enc compile proto ctl
+TESTS := addr jhash buf conf assign repl repl_state inherit lease agent msg hello key rules_plan rules_enc rules_lease compile proto ctl
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
@@ -19,6 +19,7 @@ T_hello      := wire/hello util/buf
 T_key        := io/key
 T_rules_plan := io/rules_mk io/rules_build io/rules_plan util/addr util/jhash core/types
 T_rules_enc  := io/rules_mk io/rules_build io/rules_plan io/rules_enc util/addr util/jhash core/types
+T_rules_lease := $(addprefix io/,rules_lease rules_mk rules_build rules_plan rules_enc) util/addr util/jhash core/types
 T_compile    := core/compile core/repl core/msg core/assign core/types util/jhash util/addr util/buf
 T_proto      := ctl/proto
 T_ctl        := $(addprefix ctl/,$(CTL) client render grid) util/addr util/jhash util/log core/types

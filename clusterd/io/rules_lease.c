@@ -5,7 +5,12 @@
  * The time that the kernel counts starts when it reads the message, and our sendmsg may wait for
  * somebody else's commit before that.  So each batch carries the generation that was current when
  * its timeout was computed: if a commit came between, the kernel refuses the batch, and the next
- * try asks for what is left of the time.  The element never outlives the moment of the call + 'ms'.
+ * try asks for what is left of the time.
+ *
+ * Between the look at the clock and the kernel's reading this process can also be stopped or have no
+ * CPU.  So the clock is asked again afterwards, and an element that was given too much is replaced
+ * at once by one with what is left.  After all that it outlives the moment of the call + 'ms' by at
+ * most SLACK_US, which the kernel's timer (up to 4 ms early) eats up.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,12 +24,14 @@
 #define ERESTART 85
 #endif
 
-#define TRIES 1000	/* the time is the bound that counts */
+#define SLACK_US 3000
+#define TRIES    1000	/* the time is the bound that counts */
 
 struct lease_table {
 	struct rules_nl *nl;
 	struct rules_batch batch;
 	int64_t until_us;		/* of the call under way */
+	int64_t asked_us;		/* when the batch's timeout was computed */
 	bool renew;
 };
 
@@ -84,6 +91,7 @@ static int prepare(void *arg)
 	struct lease_table *t = arg;
 	int64_t now = now_us(), left_ms = (t->until_us - now) / 1000;
 
+	t->asked_us = now;
 	if (left_ms <= 0)
 		return -ETIMEDOUT;
 	rules_batch_begin(&t->batch);
@@ -98,6 +106,7 @@ static int grant(struct lease_table *t, uint32_t ms, bool renew)
 {
 	int64_t now = now_us();
 	struct rules_result res;
+	bool given = false;
 	int ret;
 
 	if (!ms)
@@ -105,9 +114,19 @@ static int grant(struct lease_table *t, uint32_t ms, bool renew)
 	t->until_us = now + (int64_t)ms * 1000;
 	t->renew = renew;
 	ret = prepare(t);
-	if (!ret)
+	while (!ret) {
 		ret = rules_nl_commit(t->nl, &t->batch, TRIES, prepare, t, &res);
-	return ret == -ERESTART || ret == -EAGAIN ? -ETIMEDOUT : ret;
+		if (ret || now_us() - t->asked_us <= SLACK_US)
+			break;
+		t->renew = true;
+		given = true;
+		ret = prepare(t);
+	}
+	if (ret && given)
+		lease_table_end(t);	/* it has too much, and cannot be put right in time */
+	if (ret == -ERESTART || ret == -EAGAIN || (ret && given))
+		return -ETIMEDOUT;
+	return ret;
 }
 
 int lease_table_start(struct lease_table *t, uint32_t ms)
