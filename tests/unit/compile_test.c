@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "core/compile.h"
+
+#include "repl_common.h"
+
+#define F BUCKET_FOREIGN
+#define M BUCKET_MINE
+#define A BUCKET_ARRIVING
+#define D BUCKET_ADOPTING
+#define L BUCKET_LEAVING
+#define R BUCKET_DRAINING
+
+static const struct { enum bucket_state owner, other; } table[PHASES_N] = {
+	[PHASE_STABLE]  = { M, F },
+	[PHASE_PREPARE] = { M, A },	/* old owner, new one */
+	[PHASE_HANDOFF] = { L, A },
+	[PHASE_ADOPT]   = { D, L },	/* new owner, old one */
+	[PHASE_DRAIN]   = { D, R },
+	[PHASE_GRACE]   = { D, F },	/* heir, the crashed one */
+};
+
+static void check(const struct repl *r, uint32_t b, unsigned int self, uint64_t lost,
+		  enum bucket_state state, unsigned int to)
+{
+	struct bucket_action a = compile_bucket(r, 0, b, self, lost);
+
+	if (a.state != state || a.to != to)
+		fail_msg("bucket %u (%s) at %u, lost %llx: is %s %u, should be %s %u", b,
+			 repl_phase_str(repl_get_bucket(r, 0, b)->phase), self, (unsigned long long)lost,
+			 bucket_state_str(a.state), a.to, bucket_state_str(state), to);
+}
+
+static void each_phase_gives_owner_and_other_their_state_and_all_others_nothing(void **state)
+{
+	(void)state;
+	for (enum repl_phase p = PHASE_STABLE; p < PHASES_N; p++) {
+		struct repl *r = in_phase(p);
+
+		for (uint32_t b = 0; b < BUCKETS; b++) {
+			const struct repl_bucket *k = repl_get_bucket(r, 0, b);
+
+			for (unsigned int self = 1; self <= N; self++) {
+				enum bucket_state s = self == k->owner ? table[k->phase].owner :
+						      self == k->other ? table[k->phase].other : F;
+
+				check(r, b, self, 0, s, s == L ? (self == k->owner ? k->other : k->owner) :
+				      NOBODY);
+			}
+		}
+		repl_free(r);
+	}
+}
+
+static void returning_node_arrives_for_its_connections_and_the_heir_keeps_off_them(void **state)
+{
+	(void)state;
+	struct repl *r = in_phase(PHASE_GRACE);
+	uint32_t b = find(r, PHASE_GRACE);
+	unsigned int heir = repl_get_bucket(r, 0, b)->owner;
+
+	apply(r, ready_as(3, 301, false));
+	check(r, b, 3, 0, R, NOBODY);		/* back: its connections are accepted at once */
+	check(r, b, heir, 0, D, NOBODY);
+	apply(r, base(MSG_PLAN, 1));
+	assert_true(repl_get_bucket(r, 0, b)->flows);
+	check(r, b, 3, 0, A, NOBODY);
+	check(r, b, heir, 0, D, NOBODY);	/* not MINE: unknown packets are not its own */
+	all_ack(r);
+	check(r, b, 3, 0, A, NOBODY);
+	check(r, b, heir, 0, L, 3);
+	repl_free(r);
+}
+
+static void node_that_is_not_admitted_takes_nothing(void **state)
+{
+	(void)state;
+	struct repl *r = settled(3);
+	struct bucket_action action[BUCKETS];
+
+	apply(r, fail_of(r, 2, FAIL_CRASH));
+	for (unsigned int self = 1; self <= N; self++) {
+		unsigned int taken = 0;
+
+		compile_service(r, 0, self, node_bit(1) | node_bit(3), action);
+		for (uint32_t b = 0; b < BUCKETS; b++)
+			taken += action[b].state != F;
+		if (self == 2 || self == 4)
+			assert_int_equal(taken, 0);
+		else
+			assert_true(taken > 0);
+	}
+	repl_free(r);
+}
+
+static void unowned_buckets_are_nobodys(void **state)
+{
+	(void)state;
+	struct repl *r = fresh();
+
+	apply(r, ready(1));
+	for (uint32_t b = 0; b < BUCKETS; b++)
+		check(r, b, 1, 0, F, NOBODY);
+	apply(r, base(MSG_PLAN, 1));
+	for (uint32_t b = 0; b < BUCKETS; b++)
+		check(r, b, 1, 0, A, NOBODY);
+	repl_free(r);
+}
+
+static void heir_of_a_lost_owner_acts_without_a_word_from_the_group(void **state)
+{
+	(void)state;
+	for (enum repl_phase p = PHASE_STABLE; p < PHASES_N; p++) {
+		struct repl *r = in_phase(p);
+		unsigned int acting = 0;
+
+		for (uint32_t b = 0; b < BUCKETS; b++) {
+			struct repl_bucket k = *repl_get_bucket(r, 0, b);
+			uint64_t lost = node_bit(k.owner);
+
+			for (unsigned int self = 1; self <= N; self++) {
+				if (self == k.owner || !repl_inherits(r, 0, b, self, lost))
+					continue;
+				acting++;
+				/* Somebody alive may still hold connections: resets would kill them. */
+				bool others = k.phase == PHASE_GRACE ||
+					      ((k.phase == PHASE_ADOPT || k.phase == PHASE_DRAIN) &&
+					       k.other != self);
+
+				check(r, b, self, lost, others ? D : M, NOBODY);
+				/* ... unless that one is lost as well. */
+				if ((k.phase == PHASE_ADOPT || k.phase == PHASE_DRAIN) && others &&
+				    repl_inherits(r, 0, b, self, lost | node_bit(k.other)))
+					check(r, b, self, lost | node_bit(k.other), M, NOBODY);
+			}
+		}
+		assert_true(acting > 0);
+		repl_free(r);
+	}
+}
+
+static void whole_service_is_each_of_its_buckets(void **state)
+{
+	(void)state;
+	struct repl *r = in_phase(PHASE_HANDOFF);
+	struct bucket_action action[BUCKETS];
+
+	for (unsigned int s = 0; s < 2; s++)
+		for (unsigned int self = 1; self <= N; self++) {
+			compile_service(r, s, self, node_bit(1), action);
+			for (uint32_t b = 0; b < BUCKETS; b++) {
+				struct bucket_action a = compile_bucket(r, s, b, self, node_bit(1));
+
+				assert_memory_equal(&a, &action[b], sizeof(a));
+			}
+		}
+	repl_free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_phase_gives_owner_and_other_their_state_and_all_others_nothing),
+		cmocka_unit_test(returning_node_arrives_for_its_connections_and_the_heir_keeps_off_them),
+		cmocka_unit_test(node_that_is_not_admitted_takes_nothing),
+		cmocka_unit_test(unowned_buckets_are_nobodys),
+		cmocka_unit_test(heir_of_a_lost_owner_acts_without_a_word_from_the_group),
+		cmocka_unit_test(whole_service_is_each_of_its_buckets),
+	};
+
+	memset(all_ones, 255, sizeof(all_ones));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
