@@ -7,8 +7,8 @@
  * its timeout was computed: if a commit came between, the kernel refuses the batch, and the next
  * try asks for what is left of the time.
  *
- * Between the look at the clock and the kernel's reading this process can also be stopped or have no
- * CPU.  So the clock is asked again afterwards, and an element that was given too much is replaced
+ * Between the look at the clock and the kernel's reading this process can also be stopped or have
+ * no CPU.  So the clock is asked again afterwards, and an element that was given too much is replaced
  * at once by one with what is left.  After all that it outlives the moment of the call + 'ms' by at
  * most SLACK_US, which the kernel's timer (up to 4 ms early) eats up.
  */
