@@ -37,6 +37,11 @@ $(B)/tests/assign_bench: $(addprefix $(O)/,tests/bench/assign_bench.o $(addprefi
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
+$(B)/tests/core_bench: $(addprefix $(O)/,tests/bench/core_bench.o $(addprefix clusterd/,$(addsuffix .o,$(T_compile))))
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+
 # Against the kernel and a real corosync, in namespaces of their own.
 K_netif := io/netif io/flows util/addr util/jhash util/log
 K_group := io/group
