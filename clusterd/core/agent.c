@@ -437,10 +437,10 @@ void agent_group_up(struct agent *a, int64_t now)
 void agent_group_down(struct agent *a, int64_t now)
 {
 	(void)now;
-	if (a->up)
-		a->primary = was_primary(a);
 	a->up = false;
 	a->members = 0;
+	/* What the others do from now on we do not see: they may go on, or begin anew. */
+	a->primary = false;
 	a->ex->phase = EX_IDLE;
 }
 

@@ -159,6 +159,8 @@ static uint64_t same_config(const struct exchange_state *e, unsigned int of)
 
 static bool newer(const struct told *x, const struct told *y)
 {
+	if (x->lineage != y->lineage)	/* a majority had forgotten the older history: it is over */
+		return x->lineage > y->lineage;
 	return x->primary != y->primary ? x->primary : x->epoch > y->epoch;
 }
 
@@ -273,7 +275,8 @@ static void got_state(struct agent *a, const struct msg *m, int64_t now)
 		return;
 	e->got |= node_bit(m->from);
 	e->told[m->from] = (struct told){
-		.epoch = m->u.state.epoch, .digest = m->u.state.digest, .config = m->u.state.config,
+		.epoch = m->u.state.epoch, .digest = m->u.state.digest,
+		.lineage = m->u.state.lineage, .config = m->u.state.config,
 		.dead = m->u.state.dead, .incarnation = m->incarnation, .primary = m->u.state.primary };
 	decide(a, now);
 }

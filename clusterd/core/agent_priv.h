@@ -17,7 +17,7 @@
  */
 enum exchange { EX_IDLE, EX_COLLECT, EX_SNAP };
 
-struct told { uint64_t epoch, digest, config, dead, incarnation; bool primary; };
+struct told { uint64_t epoch, digest, lineage, config, dead, incarnation; bool primary; };
 
 struct exchange_state {
 	enum exchange phase;

@@ -435,7 +435,7 @@ static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
 		return;
 	}
 	if (!r->lineage)
-		r->lineage = m->incarnation ^ ((uint64_t)m->from << 56);
+		r->lineage = (m->incarnation & ~UINT64_C(63)) | (m->from - 1u);
 	r->config = m->u.ready.config;
 	r->dead &= ~node_bit(m->from);
 	n->state = NODE_ONLINE;

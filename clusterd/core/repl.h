@@ -104,6 +104,11 @@ void repl_reset(struct repl *r);
 int repl_apply(struct repl *r, const struct msg *m, struct repl_fx *fx);
 
 uint64_t repl_epoch(const struct repl *r);
+/*
+ * Which history this is: a majority that has forgotten everything (all its processes died) begins
+ * another one.  Whoever did not forget must not win over it later: the greater number, which comes
+ * from the founder's incarnation, is the younger history.  0: none yet.
+ */
 uint64_t repl_lineage(const struct repl *r);
 uint64_t repl_digest(const struct repl *r);
 uint64_t repl_config(const struct repl *r);	/* configuration digest of the cluster, 0: none yet */
