@@ -128,7 +128,7 @@ static void check_digest(struct sim *s, struct node *n)
 {
 	const struct repl *r = agent_repl(n->agent);
 	struct agent_status st;
-	struct digest_seen d = { .view = n->view, .epoch = repl_epoch(r), .lineage = repl_lineage(r),
+	struct digest_seen d = { .view = n->tail ? n->tail : n->view, .epoch = repl_epoch(r), .lineage = repl_lineage(r),
 				 .digest = repl_digest(r) };
 
 	if (!repl_valid(r))
@@ -183,7 +183,7 @@ void group_consume(struct sim *s, struct node *n)
 			agent_group_down(n->agent, node_ms(s, n));
 			break;
 		case ENTRY_TAIL:
-			n->view = e->view;
+			n->tail = e->view;
 			break;
 		case ENTRY_JOIN:
 		case ENTRY_LEAVE:
@@ -417,6 +417,17 @@ static void resume(struct sim *s, struct ring *r)
 		order_in(s, r, e);
 }
 
+static void mark_tail(struct sim *s, struct node *n, uint32_t tail)
+{
+	struct entry *mark;
+
+	if (!n->cpg_joined)
+		return;
+	mark = entry_new(ENTRY_TAIL, 0, 0);
+	mark->view = tail;
+	read_soon(s, n, mark);
+}
+
 /* What part 'p' of the old ring still delivers in it. */
 static void flush_part(struct sim *s, struct ring *r, uint64_t p)
 {
@@ -436,12 +447,7 @@ static void flush_part(struct sim *s, struct ring *r, uint64_t p)
 		unsigned int left = n->inbox.n;
 
 		/* From here on parts may differ: a view of their own for the comparison of digests. */
-		if (left && n->cpg_joined) {
-			struct entry *mark = entry_new(ENTRY_TAIL, 0, 0);
-
-			mark->view = tail;
-			read_soon(s, n, mark);
-		}
+		mark_tail(s, n, tail);
 		while (left--) {
 			struct inbox *in = fifo_at(&n->inbox, 0);
 			const struct entry *e = in->e;
@@ -456,6 +462,7 @@ static void flush_part(struct sim *s, struct ring *r, uint64_t p)
 			entry_put(in->e);
 			free(in);
 		}
+		mark_tail(s, n, 0);
 	}
 }
 

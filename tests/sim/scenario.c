@@ -720,6 +720,32 @@ static void sc_join_move(struct sim *s, unsigned int nodes)
 	heal(s);
 }
 
+/* The processes of a majority die: nobody remembers but the rest, or not even they. */
+static void sc_amnesia(struct sim *s, unsigned int nodes)
+{
+	uint64_t dead = 0;
+
+	quiet_defaults(s, nodes);
+	s->p.lease = rnd_chance(s, 500) ? SEC : 150 * MS;
+	boot(s);
+	while (2 * mask_count(dead) <= s->p.n_nodes || rnd_chance(s, 200))
+		dead |= node_bit(pick(s));
+	for (uint64_t x = dead; x; x &= x - 1) {
+		unsigned int i = mask_lowest(x);
+
+		trace(s, i, "FAULT SIGKILL");
+		node_kill(s, nd(s, i));
+		post(s, s->now + rnd_in(s, 80 * MS, rnd_chance(s, 700) ? 200 * MS : SEC), EV_START, i,
+		     0, 0, NULL);
+		if (rnd_chance(s, 300))
+			sim_run(s, rnd_in(s, 0, 300 * MS));
+	}
+	if (rnd_chance(s, 500))
+		net_partition(s, dead);		/* those who remember come back later */
+	sim_run(s, rnd_in(s, 0, 5 * SEC));
+	heal(s);
+}
+
 /* Two nodes: what remains of them, by each tie-break. */
 static void two_nodes(struct sim *s, enum lease_tiebreak tie)
 {
@@ -956,7 +982,7 @@ static void sc_random(struct sim *s, unsigned int nodes)
 	s->p.grace_ms = (uint32_t)rnd_in(s, 100, 3000);
 	s->p.absent_ms = (uint32_t)rnd_in(s, 1000, 15000);
 	s->p.drain_timeout_ms = (uint32_t)rnd_in(s, 500, 5000);
-	s->p.lease = rnd_in(s, 100, 300) * MS;
+	s->p.lease = rnd_chance(s, 150) ? SEC : rnd_in(s, 100, 300) * MS;
 	rough = rnd_chance(s, 500);
 	/* A witness is no voter: with it, safety rests on HELLOs that are not all lost for a lease. */
 	if (rough && (s->p.n_nodes != 2 || s->p.tiebreak != LEASE_TIE_WITNESS))
@@ -997,6 +1023,7 @@ const struct scenario scenarios[] = {
 	{ "stop-all", sc_stop_all, 1 },
 	{ "move-loss", sc_move_loss, 8 },
 	{ "join-move", sc_join_move, 3 },
+	{ "amnesia", sc_amnesia, 4 },
 	{ "two-none", sc_two_none, 2 },
 	{ "two-lowest", sc_two_lowest, 3 },
 	{ "two-witness", sc_two_witness, 3 },

@@ -121,7 +121,7 @@ struct node {
 	struct fifo queue;		/* struct entry: delivered, not yet read by the process */
 	int64_t order_t, deliver_t;
 	uint32_t delivered;		/* index in the ring */
-	uint32_t view;
+	uint32_t view, tail;		/* tail: in the last messages of a view that ends */
 	bool view_majority;
 	bool wit_to, wit_from;		/* paths to and from the witness */
 };
