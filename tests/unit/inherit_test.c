@@ -89,12 +89,19 @@ static void put_in_order(struct member *n)
 	memmove(n->queue, n->queue + 1, --n->queued * sizeof(n->queue[0]));
 }
 
+/* Terms of one node grow, around the end of their 32 bits as well. */
+static bool ended_since(const struct member *n, uint32_t term)
+{
+	return n->ended && (int32_t)(n->ended - term) >= 0;
+}
+
 /* Can 'id' never again hold a lease in the term that 'seen' is of? */
 static bool is_over(const struct repl_node *seen, unsigned int id)
 {
 	const struct member *n = &node[id];
 
-	return !n->alive || n->incarnation != seen->incarnation || n->ended >= seen->term;
+	return !n->alive || n->incarnation != seen->incarnation ||
+	       ended_since(n, seen->term);
 }
 
 static bool admitted(const struct member *n)
@@ -113,7 +120,7 @@ static void follow(struct member *n)
 		n->ended = n->holds;
 		n->holds = 0;
 	}
-	if (term > n->ended && !n->holds) {
+	if (term && !ended_since(n, term) && !n->holds) {
 		n->holds = term;
 		n_admitted++;
 	}
@@ -152,7 +159,7 @@ static void say_fail(struct member *n, unsigned int i)
 	m.u.fail.node = (uint8_t)i;
 	m.u.fail.term = k->term;
 	if (n == &node[i]) {
-		if (!admitted(n) || n->ended < k->term)
+		if (!admitted(n) || !ended_since(n, k->term))
 			return;
 		m.u.fail.kind = FAIL_SELF;
 	} else if (!node[i].alive || node[i].incarnation != k->incarnation) {

