@@ -253,6 +253,13 @@ bool repl_inherits(const struct repl *r, unsigned int service, uint32_t b, unsig
 
 /* ---- the effects of messages ---- */
 
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+	h ^= v + UINT64_C(0x9e3779b97f4a7c15) + (h << 6) + (h >> 2);
+	h *= UINT64_C(0xff51afd7ed558ccd);
+	return h ^ (h >> 32);
+}
+
 static void note(struct repl_fx *fx, enum repl_note_type type, unsigned int node, unsigned int by,
 		 uint32_t n, uint32_t arg)
 {
@@ -419,6 +426,17 @@ static void apply_fail(struct repl *r, const struct msg *m, struct repl_fx *fx)
 		fail_node(r, id, m->u.fail.kind, m->from, fx);
 }
 
+/*
+ * Terms are compared for equality all over, also by nodes that still live in an older history: a
+ * plain epoch would come again there.
+ */
+static uint32_t new_term(const struct repl *r)
+{
+	uint32_t term = (uint32_t)(r->epoch + 1) + (uint32_t)(mix(0, r->lineage) >> 32);
+
+	return term ? term : 1;
+}
+
 static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
 {
 	struct repl_node *n = &r->node[m->from];
@@ -441,7 +459,7 @@ static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	n->state = NODE_ONLINE;
 	n->refused = n->leaving = false;
 	n->incarnation = m->incarnation;
-	n->term = (uint32_t)(r->epoch + 1);
+	n->term = new_term(r);
 	n->weight_conf = m->u.ready.weight;
 	n->hold_back = m->u.ready.hold_back && n->ever && !repl_count(r, PHASE_GRACE, NOBODY, m->from);
 	uint32_t returned = n->ever;
@@ -734,13 +752,6 @@ int repl_apply(struct repl *r, const struct msg *m, struct repl_fx *fx)
 }
 
 /* ---- digest, snapshot, invariants ---- */
-
-static uint64_t mix(uint64_t h, uint64_t v)
-{
-	h ^= v + UINT64_C(0x9e3779b97f4a7c15) + (h << 6) + (h >> 2);
-	h *= UINT64_C(0xff51afd7ed558ccd);
-	return h ^ (h >> 32);
-}
 
 static uint64_t mix_addr(uint64_t h, const struct addr *a)
 {

@@ -14,7 +14,7 @@
  *   OFFLINE ------------> ONLINE ------------------------------> FAILED -----------> ONLINE ...
  *      ^                    |   BYE
  *      +--------------------+
- *   Each admission has a term (the epoch of the READY), each lease belongs to a term.
+ *   Each admission has a term (made of lineage and epoch, none comes twice), each lease belongs to one.
  *
  * A bucket (owner takes new flows; 'other' is the second party of a move):
  *
