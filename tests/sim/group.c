@@ -171,6 +171,8 @@ void group_consume(struct sim *s, struct node *n)
 			trace(s, n->id, "view %u members %llx crashed %llx", e->view,
 			      (unsigned long long)e->members, (unsigned long long)e->crashed);
 			n->view = e->view;
+			if (!n->tail_open)
+				n->tail = 0;
 			n->view_majority = 2 * mask_count(e->members) > s->p.n_nodes;
 			agent_view(n->agent, e->members, e->crashed, node_ms(s, n));
 			break;
@@ -183,7 +185,9 @@ void group_consume(struct sim *s, struct node *n)
 			agent_group_down(n->agent, node_ms(s, n));
 			break;
 		case ENTRY_TAIL:
-			n->tail = e->view;
+			if (e->view)
+				n->tail = e->view;
+			n->tail_open = e->view != 0;
 			break;
 		case ENTRY_JOIN:
 		case ENTRY_LEAVE:

@@ -314,6 +314,7 @@ void node_start(struct sim *s, struct node *n)
 	trace(s, n->id, "starts, incarnation %llu", (unsigned long long)n->incarnation);
 	n->lease_at = n->agent_at = -1;
 	n->tail = 0;
+	n->tail_open = false;
 	n->to_agent_t = n->to_lease_t = 0;
 	memset(n->counting, 0, sizeof(n->counting));
 	memset(n->act, 0, sizeof(n->act));

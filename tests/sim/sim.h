@@ -122,7 +122,7 @@ struct node {
 	int64_t order_t, deliver_t;
 	uint32_t delivered;		/* index in the ring */
 	uint32_t view, tail;		/* tail: in the last messages of a view that ends */
-	bool view_majority;
+	bool view_majority, tail_open;
 	bool wit_to, wit_from;		/* paths to and from the witness */
 };
 
