@@ -223,6 +223,7 @@ static void order_in(struct sim *s, struct ring *r, struct entry *e)
 		}
 		v = entry_new(ENTRY_VIEW, e->from, 0);
 		r->procs = e->type == ENTRY_JOIN ? r->procs | bit : r->procs & ~bit;
+		r->proc_life[e->from] = s->node[e->from].join_life;
 		v->members = r->procs;
 		v->crashed = e->type == ENTRY_LEAVE ? bit & before : 0;
 		v->view = r->view = ++s->next_view;
@@ -291,6 +292,7 @@ void group_on_connect(struct sim *s, struct node *n)
 	if (!n->corosync || n->cpg_joined)
 		return;
 	n->cpg_joined = n->was_connected = true;
+	n->join_life = n->life;
 	read_soon(s, n, entry_new(ENTRY_UP, n->id, 0));
 	submit(s, n, entry_new(ENTRY_JOIN, n->id, 0));
 }
@@ -511,6 +513,8 @@ static void form(struct sim *s, uint64_t target)
 	for (uint64_t x = target; x; x &= x - 1)
 		if (s->node[mask_lowest(x)].cpg_joined)
 			procs |= x & -x;
+	for (uint64_t x = procs; x; x &= x - 1)
+		n->proc_life[mask_lowest(x)] = s->node[mask_lowest(x)].join_life;
 	n->procs = procs;
 	n->view = ++s->next_view;
 	for (uint64_t todo = target; todo; ) {
@@ -527,6 +531,9 @@ static void form(struct sim *s, uint64_t target)
 			s->node[mask_lowest(x)].delivered = 0;
 		}
 		stay = r->procs & p & procs;
+		for (uint64_t x = stay; x; x &= x - 1)	/* another process there is another member */
+			if (r->proc_life[mask_lowest(x)] != n->proc_life[mask_lowest(x)])
+				stay &= ~(x & -x);
 		left = r->procs & ~stay;
 		joined = procs & ~stay;
 		r->ghosts |= p;

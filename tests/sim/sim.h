@@ -70,6 +70,7 @@ struct ring {
 	struct ring *next;
 	uint32_t id, n_ordered, view;
 	uint64_t nodes, procs;
+	uint32_t proc_life[SIM_NODES + 1];	/* which process of the node */
 	uint64_t ghosts;		/* nodes whose corosync has died since */
 	bool stalled;
 	int64_t broken_since;		/* 0: every pair is connected */
@@ -93,7 +94,7 @@ struct node {
 	uint8_t id;
 	bool power, corosync, running, frozen, main_hung;
 	bool wanted;			/* should run in the end */
-	uint32_t life, coro_life;
+	uint32_t life, coro_life, join_life;	/* join_life: of the process in the group */
 	uint64_t incarnation;
 	int64_t offset, ppm;		/* of its clock */
 	uint16_t weight;
