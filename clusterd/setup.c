@@ -259,10 +259,11 @@ int setup_open(struct setup *s, const struct rules_want *want, bool afresh)
 	err = open_changes(s);
 	if (!err)
 		err = check_interfaces(s, want);
-	if (!err)
-		err = open_tables(s, want);
+	/* While the old guard still knows the old VIPs. */
 	if (!err && afresh && netif_undo(s->netif))
 		log_msg(LOG_WARNING, "start", "left by an earlier start: %s", netif_strerror(s->netif));
+	if (!err)
+		err = open_tables(s, want);
 	/* Once with every bucket foreign: shows what this kernel lacks before anything is announced. */
 	if (!err)
 		err = wait_commit(s, want);

@@ -227,6 +227,14 @@ static void group_is_up(void *arg, unsigned int local_id)
 	agent_group_up(t->agent, now_ms());
 }
 
+/* The end of the process takes its tables along, in the right order (setup.c); then the others act. */
+static void group_is_broken(void *arg, const char *why)
+{
+	log_msg(LOG_CRIT, "group", "corosync lives but has let go of us (%s): ending at once, so that "
+		"nothing is served twice", why);
+	_exit(EXIT_FAILURE);
+}
+
 static void group_is_down(void *arg, const char *why)
 {
 	struct turn *t = arg;
@@ -246,6 +254,7 @@ static void group_quorum(void *arg, bool quorate)
 
 static const struct group_ops group_ops = {
 	.view = group_view, .message = group_message, .up = group_is_up, .down = group_is_down,
+	.broken = group_is_broken,
 	.quorum = group_quorum,
 };
 
@@ -269,7 +278,7 @@ static void tick_group(struct turn *t, int64_t now)
 	wait_ms = group_tick(t->group, now);
 	t->group_at = wait_ms < 0 ? INT64_MAX : now + wait_ms;
 	if (!t->group_up && !t->stay_out && now >= t->waiting_at) {
-		log_msg(LOG_WARNING, "group", "waiting for corosync: %s", group_strerror(t->group));
+		log_msg(LOG_WARNING, "group", "waiting for corosync (is it running?): %s", group_strerror(t->group));
 		t->waiting_at = now + WAITING_MS;
 	}
 }
