@@ -4,10 +4,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -19,6 +22,7 @@
 #define QUEUE_BYTES_MAX  (16u << 20)
 #define BACKOFF_MIN_MS   100
 #define BACKOFF_MAX_MS   2000
+#define DYING_MS         100
 #define RETRY_MS         5	/* after CS_ERR_TRY_AGAIN on a message */
 
 /*
@@ -42,6 +46,7 @@ struct group {
 	cpg_handle_t cpg;
 	quorum_handle_t quorum;		/* valid while quorum_fd >= 0 */
 	int fd, quorum_fd;
+	int server;			/* pidfd of corosync, or -1 */
 	uint32_t pid;
 	unsigned int local;
 	bool lost;			/* seen in a place where 'down' must not be called */
@@ -229,11 +234,32 @@ static void disconnect(struct group *g)
 	if (g->phase != PHASE_NONE)
 		cpg_finalize(g->cpg);
 	quorum_drop(g);
-	g->fd = -1;
+	if (g->server >= 0)
+		close(g->server);
+	g->fd = g->server = -1;
 	g->phase = PHASE_NONE;
 	g->lost = false;
 	g->local = NOBODY;
 	queue_drop(g);
+}
+
+/* Who is at the other end.  Not to be had (an old kernel, another pid namespace): -1. */
+static int open_server(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || peer.pid <= 0)
+		return -1;
+	return (int)syscall(SYS_pidfd_open, peer.pid, 0);
+}
+
+/* A dying process closes its sockets some moments before it is gone: it gets them. */
+static bool server_lives(const struct group *g)
+{
+	struct pollfd p = { .fd = g->server, .events = POLLIN };
+
+	return g->server >= 0 && poll(&p, 1, DYING_MS) == 0;
 }
 
 /* Ends a connection that is lost; says so if it ever was up.  Not from within libcpg's callbacks. */
@@ -244,6 +270,8 @@ static void check_lost(struct group *g)
 
 	if (!g->lost)
 		return;
+	if (was_up && server_lives(g))
+		g->ops->broken(g->arg, g->why);
 	disconnect(g);
 	if (was_up) {
 		/* The callback may make us write another reason. */
@@ -277,6 +305,7 @@ static void connect_cpg(struct group *g)
 		return;
 	}
 	cloexec(g->fd);
+	g->server = open_server(g->fd);
 	if (id < 1 || id > NODES_MAX) {
 		g->lost = true;
 		note(g, "corosync's nodeid of this node is %u: it must be 1..%d, "
@@ -305,7 +334,7 @@ int group_open(struct group **out, const char *name, const struct group_ops *ops
 	int len;
 
 	*out = NULL;
-	assert(ops->view && ops->message && ops->up && ops->down && ops->quorum);
+	assert(ops->view && ops->message && ops->up && ops->down && ops->broken && ops->quorum);
 	g = calloc(1, sizeof(*g));
 	if (!g)
 		return -ENOMEM;
@@ -317,7 +346,7 @@ int group_open(struct group **out, const char *name, const struct group_ops *ops
 	g->name.length = (uint32_t)len;
 	g->ops = ops;
 	g->arg = arg;
-	g->fd = g->quorum_fd = -1;
+	g->fd = g->quorum_fd = g->server = -1;
 	g->tail = &g->head;
 	g->backoff_ms = BACKOFF_MIN_MS;
 	*out = g;

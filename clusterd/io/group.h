@@ -37,6 +37,12 @@ struct group_ops {
 	/* Connected and joined / connection lost (all views and messages before it stay valid). */
 	void (*up)(void *arg, unsigned int local_id);
 	void (*down)(void *arg, const char *why);
+	/*
+	 * The connection is lost although corosync lives.  Corosync is going to tell the group that
+	 * this process has died, and the others act on that at once: it must not go on serving.
+	 * Called before the connection is closed; must not return.
+	 */
+	void (*broken)(void *arg, const char *why);
 	/* corosync's own idea of quorum, for display only. */
 	void (*quorum)(void *arg, bool quorate);
 };

@@ -131,7 +131,15 @@ static void cb_quorum(void *arg, bool quorate)
 	dprintf(((struct client_state *)arg)->out, "quorum %d\n", quorate);
 }
 
-static const struct group_ops ops = { cb_view, cb_message, cb_up, cb_down, cb_quorum };
+static void cb_broken(void *arg, const char *why)
+{
+	struct client_state *s = arg;
+
+	dprintf(s->out, "broken %s\n", why);
+	_exit(3);
+}
+
+static const struct group_ops ops = { cb_view, cb_message, cb_up, cb_down, cb_broken, cb_quorum };
 
 static void client_big(struct group *g, struct client_state *s, unsigned int n)
 {
@@ -197,6 +205,8 @@ static void client_command(struct group *g, struct client_state *s, char *line)
 			if (fcntl(fd, F_GETFD) >= 0 && !(fcntl(fd, F_GETFD) & FD_CLOEXEC))
 				bad++;
 		dprintf(s->out, "fds %d %u\n", group_fd(g) >= 0 && group_quorum_fd(g) >= 0, bad);
+	} else if (!strcmp(line, "shut")) {
+		shutdown(group_fd(g), SHUT_RDWR);
 	} else if (!strcmp(line, "quit")) {
 		group_close(g);
 		dprintf(s->out, "closed\n");
@@ -537,6 +547,13 @@ static void test_crash_and_leave(struct client *a, struct client *b)
 	client_start(b, 1);
 	expect(b, "view 3 0", "back again");
 	expect(a, "view 3 0", "seen again");
+	tell(b, "shut");
+	ok(await(b, "broken ", 5000), "connection lost while corosync lives: the process must end");
+	client_end(b);
+	expect(a, "view 1 2", "the group takes it for dead");
+	client_start(b, 1);
+	expect(b, "view 3 0", "it comes back after that");
+	expect(a, "view 3 0", "the other sees it");
 }
 
 static void test_corosync_lost(struct client *a, struct client *b)
