@@ -86,13 +86,13 @@ static unsigned int coordinator(const struct agent *a)
 /* While the exchange has not found out whose state counts, ours may be an old one. */
 static bool in_step(const struct agent *a)
 {
-	return a->synced && agent_quorate(a) && a->ex->phase != EX_COLLECT;
+	return a->synced && agent_quorate(a) && exchange_settled(a);
 }
 
 /* In step until now, for the exchange to come: one that is cut short changes nothing. */
 static bool was_primary(const struct agent *a)
 {
-	return a->synced && agent_quorate(a) && (a->ex->phase != EX_COLLECT || a->primary);
+	return a->synced && agent_quorate(a) && (exchange_settled(a) || a->primary);
 }
 
 static void tables_changed(struct agent *a)

@@ -195,13 +195,14 @@ static bool enough(const struct agent *a, uint64_t among)
 static void send_state(struct agent *a)
 {
 	struct exchange_state *e = a->ex;
+	uint32_t index = e->hold ? 0 : e->index;
 	size_t size = repl_save(a->repl, e->snap, e->snap_room);
 
 	for (size_t at = 0; at < size; at += SNAP_CHUNK) {
 		struct msg m = { .type = MSG_SNAP };
 
 		m.u.snap.round = e->round;
-		m.u.snap.index = e->index;
+		m.u.snap.index = index;
 		m.u.snap.offset = (uint32_t)at;
 		m.u.snap.total = (uint32_t)size;
 		m.u.snap.size = (uint32_t)(size - at < SNAP_CHUNK ? size - at : SNAP_CHUNK);
@@ -222,19 +223,26 @@ static void set_synced(struct agent *a, bool yes)
 		    (unsigned long long)repl_epoch(a->repl));
 }
 
+/* What came meanwhile has waited: only now it is known to what it applies. */
 static void replay(struct agent *a, uint32_t after, int64_t now)
 {
 	struct exchange_state *e = a->ex;
 
+	if (!a->synced || !agent_quorate(a))
+		return;
 	for (unsigned int i = 0; i < e->n_kept; i++)
 		if (e->kept_index[i] > after)
 			agent_apply(a, &e->kept[i], now);
 }
 
+bool exchange_settled(const struct agent *a)
+{
+	return a->ex->phase == EX_IDLE || (a->ex->phase == EX_SNAP && !a->ex->hold);
+}
+
 static void decide(struct agent *a, int64_t now)
 {
 	struct exchange_state *e = a->ex;
-	bool others = false;
 	uint64_t among = 0;
 
 	for (unsigned int i = 1; i <= NODES_MAX; i++) {
@@ -252,15 +260,21 @@ static void decide(struct agent *a, int64_t now)
 
 	a->config_differs = w->config != a->p.config;
 	set_synced(a, !a->config_differs && w->epoch == e->own.epoch && w->digest == e->own.digest);
+	uint64_t holders = 0;
+
 	for (unsigned int i = 1; i <= NODES_MAX; i++)
-		others |= mask_has(a->members, i) &&
-			  (!mask_has(e->got, i) || e->told[i].digest != w->digest ||
-			   e->told[i].epoch != w->epoch || e->told[i].config != w->config);
-	e->phase = others ? EX_SNAP : EX_IDLE;
-	/* What came meanwhile has waited: only now it is known to what it applies. */
-	if (a->synced && agent_quorate(a))
+		if (mask_has(a->members & e->got, i) && e->told[i].digest == w->digest &&
+		    e->told[i].epoch == w->epoch && e->told[i].config == w->config)
+			holders |= node_bit(i);
+	e->phase = a->members & ~holders ? EX_SNAP : EX_IDLE;
+	/*
+	 * As long as no majority holds the state nothing may be built on it: these few could be parted
+	 * from the rest, and the rest would go on from where it was.
+	 */
+	e->hold = e->phase == EX_SNAP && !enough(a, holders);
+	if (!e->hold)
 		replay(a, 0, now);
-	if (others && e->winner == a->p.self)
+	if (e->phase == EX_SNAP && e->winner == a->p.self)
 		send_state(a);
 }
 
@@ -321,9 +335,15 @@ static void got_snap(struct agent *a, const struct msg *m, int64_t now)
 	e->snap_got += m->u.snap.size;
 	if (e->snap_got < e->snap_total)
 		return;
+	if (e->hold && e->overflow) {	/* so it is for all of us */
+		collect(a, now);
+		return;
+	}
 	e->phase = EX_IDLE;
 	if (mine)
 		load(a, now);
+	else if (e->hold)
+		replay(a, 0, now);
 }
 
 void exchange_message(struct agent *a, const struct msg *m, int64_t now)

@@ -31,6 +31,7 @@ struct exchange_state {
 	struct told told[NODES_MAX + 1];
 	struct told own;		/* what we held when the round began */
 	unsigned int winner;
+	bool hold;			/* SNAP: too few hold the state yet for anything to be applied to it */
 	int64_t deadline;		/* then ask for another round */
 	/* pieces of the winner's state */
 	uint8_t *snap;
@@ -117,6 +118,8 @@ void exchange_saw(struct agent *a, const struct msg *m);
  * did not win.  Whoever has a reason repeats it.
  */
 bool exchange_void(const struct agent *a, const struct msg *m);
+/* Messages are applied as they come. */
+bool exchange_settled(const struct agent *a);
 void exchange_message(struct agent *a, const struct msg *m, int64_t now);
 void exchange_tick(struct agent *a, int64_t now);
 /* We do not trust our own state any more. */
