@@ -136,7 +136,7 @@ static void check_digest(struct sim *s, struct node *n)
 			 (unsigned long long)d.epoch);
 	agent_get_status(n->agent, &st);
 	/* Before the exchange has decided, its old state is not refuted yet, and not acted upon. */
-	if (!st.synced || !n->view_majority || n->agent->ex->phase == EX_COLLECT)
+	if (!st.synced || !n->view_majority || !exchange_settled(n->agent))
 		return;
 	for (unsigned int i = s->n_digests; i-- > 0 && s->n_digests - i < 500; ) {
 		const struct digest_seen *o = &s->digests[i];
