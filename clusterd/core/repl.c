@@ -333,9 +333,14 @@ static bool bucket_without(struct repl *r, unsigned int service, uint32_t b, uns
 		}
 		return true;
 	case PHASE_GRACE:
+		/* It was back, but its buckets were not given back yet. */
+		if (owner != gone && crash)
+			return false;
 		if (owner == gone)
 			await_return(k, repl_heir(r, service, b, 0), other);
-		return owner == gone;
+		else
+			settle(k, owner);
+		return true;
 	case PHASES_N:
 		break;
 	}

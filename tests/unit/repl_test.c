@@ -353,6 +353,23 @@ static void crashed_node_that_crashes_again_while_coming_back_is_awaited_again(v
 	repl_free(r);
 }
 
+static void crashed_node_that_is_lost_before_its_buckets_are_given_back_is_not_awaited(void **state)
+{
+	(void)state;
+	for (enum fail_kind why = FAIL_LEASE; why <= FAIL_SELF; why++) {
+		struct repl *r = settled(3);
+
+		apply(r, fail_of(r, 3, FAIL_CRASH));
+		apply(r, ready_as(3, 301, false));
+		apply(r, fail_of(r, 3, why));
+		/* A second crash is one from which it may come back; there is a GRACE_END for that. */
+		assert_int_equal(repl_count(r, PHASE_GRACE, NOBODY, 3) > 0, why == FAIL_CRASH);
+		apply(r, grace_end(3));
+		assert_int_equal(repl_moving(r, 0) + repl_moving(r, 1), 0);
+		repl_free(r);
+	}
+}
+
 static void takeover_counts_the_dead_out_until_they_return(void **state)
 {
 	(void)state;
@@ -361,8 +378,10 @@ static void takeover_counts_the_dead_out_until_they_return(void **state)
 	assert_false(repl_majority(r, node_bit(1) | node_bit(2)));
 	uint16_t term = (uint16_t)repl_get_node(r, 3)->term;
 
-	ignored(r, order(1, ORDER_TAKEOVER, 1, term));		/* the living do not bury themselves */
-	ignored(r, order(1, ORDER_TAKEOVER, 3, term - 1));	/* meant an earlier one: it is back */
+	/* the living do not bury themselves */
+	ignored(r, order(1, ORDER_TAKEOVER, 1, term));
+	/* meant an earlier one: it is back */
+	ignored(r, order(1, ORDER_TAKEOVER, 3, term - 1));
 	apply(r, order(1, ORDER_TAKEOVER, 3, term));
 	assert_int_equal(repl_dead(r), node_bit(3));
 	assert_int_equal(repl_get_node(r, 3)->state, NODE_FAILED);
@@ -471,7 +490,8 @@ static void weights_shift_shares_and_auto_means_as_configured(void **state)
 	assert_int_equal(repl_weight(r, 2), 300);
 	replan(r);
 	assert_int_equal(repl_owned(r, 0, 2), BUCKETS * 3 / 4);
-	apply(r, order(2, ORDER_CONF_WEIGHT, 1, 50));		/* speaks for its sender, whatever it names */
+	/* speaks for its sender, whatever it names */
+	apply(r, order(2, ORDER_CONF_WEIGHT, 1, 50));
 	assert_int_equal(repl_weight(r, 1), 100);
 	assert_int_equal(repl_weight(r, 2), 300);
 	apply(r, order(1, ORDER_WEIGHT, 2, ORDER_AUTO));
@@ -493,7 +513,8 @@ static void leave_is_a_drain_that_ends_with_the_process(void **state)
 
 	m.incarnation++;
 	ignored(r, m);					/* of another process */
-	apply(r, order(2, ORDER_LEAVE, 1, 0));		/* speaks for its sender, whatever it names */
+	/* speaks for its sender, whatever it names */
+	apply(r, order(2, ORDER_LEAVE, 1, 0));
 	assert_true(repl_get_node(r, 2)->leaving);
 	assert_false(repl_get_node(r, 1)->leaving);
 	replan(r);
@@ -596,7 +617,8 @@ static void who_is_admitted_during_a_plan_has_to_know_it_too(void **state)
 	assert_true(repl_count(r, PHASE_PREPARE, NOBODY, NOBODY) > 0);
 	apply(r, plan_step(MSG_ACK, 4, repl_plan(r)));
 	assert_int_equal(repl_count(r, PHASE_PREPARE, NOBODY, NOBODY), 0);
-	assert_int_equal(repl_owned(r, 0, 4), 0);		/* its share comes with the next plan */
+	/* its share comes with the next plan */
+	assert_int_equal(repl_owned(r, 0, 4), 0);
 	all_leave(r);
 	all_adopt(r);
 	all_drain(r);
@@ -637,6 +659,7 @@ int main(void)
 		cmocka_unit_test(last_node_leaves_nothing_owned),
 		cmocka_unit_test(crashed_node_back_in_time_gets_its_very_buckets_for_its_connections),
 		cmocka_unit_test(crashed_node_that_crashes_again_while_coming_back_is_awaited_again),
+		cmocka_unit_test(crashed_node_that_is_lost_before_its_buckets_are_given_back_is_not_awaited),
 		cmocka_unit_test(takeover_counts_the_dead_out_until_they_return),
 		cmocka_unit_test(held_back_node_owns_nothing_until_failback),
 		cmocka_unit_test(a_new_node_is_not_held_back_nor_the_only_one_left),
