@@ -2,7 +2,7 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state inherit lease agent msg hello key rules_plan rules_enc rules_lease compile proto ctl
+TESTS := addr jhash buf conf assign repl repl_state inherit lease lease_peer agent msg hello key rules_plan rules_enc rules_lease compile proto ctl
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
@@ -13,6 +13,7 @@ T_repl       := core/repl core/msg core/assign core/types util/jhash util/addr u
 T_repl_state := $(T_repl)
 T_inherit    := core/repl core/compile core/msg core/assign core/types util/jhash util/addr util/buf
 T_lease      := core/lease
+T_lease_peer := $(T_lease)
 T_agent      := core/agent core/agent_exchange core/repl core/msg core/compile core/assign core/types util/jhash util/addr util/buf
 T_msg        := wire/msg core/msg util/buf util/addr util/jhash
 T_hello      := wire/hello util/buf

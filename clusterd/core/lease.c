@@ -5,6 +5,7 @@
 
 #define HELLOS_PER_LEASE 5
 #define NEVER INT64_MAX
+#define FORGET_LEASES 10	/* of silence, then its incarnation is no measure any more */
 /* A peer's HELLO must have come by way of the witness that recently for the witness to count. */
 #define REFLECTED_US 5000000
 
@@ -311,7 +312,8 @@ static int64_t sent_at(const struct lease *l, uint64_t seq)
 }
 
 /* False: this datagram is a repetition, or older than what we have seen. */
-static bool accept_order(struct lease *l, struct lease_peer *p, const struct hello *h)
+static bool accept_order(struct lease *l, struct lease_peer *p, const struct hello *h,
+			 int64_t now_us)
 {
 	if (h->incarnation == p->hello_incarnation) {
 		if (h->seq > p->hello_seq)
@@ -319,8 +321,12 @@ static bool accept_order(struct lease *l, struct lease_peer *p, const struct hel
 		l->n_replayed++;
 		return false;
 	}
-	/* Another process: a newer one, or the one that the group has admitted. */
-	if (h->incarnation == p->incarnation || h->incarnation > p->hello_incarnation)
+	/*
+	 * Another process: a newer one, or the one that the group has admitted; after a long silence
+	 * any, because a machine may have booted with its clock in the past.
+	 */
+	if (h->incarnation == p->incarnation || h->incarnation > p->hello_incarnation ||
+	    now_us - p->hello_us > FORGET_LEASES * l->p.lease_us)
 		return true;
 	l->n_stale++;
 	return false;
@@ -374,7 +380,7 @@ void lease_heard_hello(struct lease *l, const struct hello *h, bool reflected, i
 	if (reflected && h->incarnation == p->hello_incarnation && h->seq + LEASE_SENT > p->hello_seq &&
 	    h->seq <= p->hello_seq)
 		p->reflected_us = now_us;	/* the direct copy was faster: still a proof */
-	if (!accept_order(l, p, h))
+	if (!accept_order(l, p, h, now_us))
 		return;
 	evaluate(l, now_us, out);
 

@@ -62,7 +62,8 @@ static void every_truncation_of_a_snapshot_is_refused(void **state)
 		uint8_t *buf = snapshot(r, &size);
 
 		for (size_t n = 0; n < size; n++) {
-			uint8_t *cut = malloc(n ? n : 1);	/* so that a sanitizer sees each overrun */
+			/* so that a sanitizer sees each overrun */
+			uint8_t *cut = malloc(n ? n : 1);
 
 			memcpy(cut, buf, n);
 			assert_int_equal(repl_load(other, cut, n), -EBADMSG);
