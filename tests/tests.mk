@@ -9,19 +9,19 @@ T_jhash      := util/jhash util/addr
 T_buf        := util/buf
 T_conf       := $(addprefix conf/,$(CONF)) util/addr
 T_assign     := core/assign util/jhash util/addr
-T_repl       := core/repl core/msg core/assign core/types util/jhash util/addr util/buf
+T_repl       := core/repl core/repl_snap core/msg core/assign core/types util/jhash util/addr util/buf
 T_repl_state := $(T_repl)
-T_inherit    := core/repl core/compile core/msg core/assign core/types util/jhash util/addr util/buf
+T_inherit    := core/repl core/repl_snap core/compile core/msg core/assign core/types util/jhash util/addr util/buf
 T_lease      := core/lease
 T_lease_peer := $(T_lease)
-T_agent      := core/agent core/agent_exchange core/repl core/msg core/compile core/assign core/types util/jhash util/addr util/buf
+T_agent      := core/agent core/agent_exchange core/repl core/repl_snap core/msg core/compile core/assign core/types util/jhash util/addr util/buf
 T_msg        := wire/msg core/msg util/buf util/addr util/jhash
 T_hello      := wire/hello util/buf
 T_key        := io/key
 T_rules_plan := io/rules_mk io/rules_build io/rules_plan util/addr util/jhash core/types
 T_rules_enc  := io/rules_mk io/rules_build io/rules_plan io/rules_enc util/addr util/jhash core/types
 T_rules_lease := $(addprefix io/,rules_lease rules_mk rules_build rules_plan rules_enc) util/addr util/jhash core/types
-T_compile    := core/compile core/repl core/msg core/assign core/types util/jhash util/addr util/buf
+T_compile    := core/compile core/repl core/repl_snap core/msg core/assign core/types util/jhash util/addr util/buf
 T_proto      := ctl/proto
 T_ctl        := $(addprefix ctl/,$(CTL) client render grid) util/addr util/jhash util/log core/types
 
@@ -59,15 +59,15 @@ $(foreach t,rules netif group,$(eval $(call kernel_rule,$(t))))
 
 # The cluster simulator: core/ in a modelled world, see tests/sim/README.md.
 SIM := event net group node kernel scenario main
-$(B)/tests/sim: $(addprefix $(O)/tests/sim_o/,$(addsuffix .o,$(SIM))) $(CORE_O) \
+SIM_SEEDS ?= 5000
+$(B)/tests/sim: $(call obj,$(addprefix tests/sim/,$(SIM))) $(CORE_O) \
 		$(call obj,clusterd/wire/msg $(addprefix clusterd/util/,addr buf jhash))
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
-$(O)/tests/sim_o/%.o: tests/sim/%.c
-	@mkdir -p $(@D)
-	@echo "  CC      $<"
-	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+sim: $(B)/tests/sim
+	@$< -c $(SIM_SEEDS)
 
 unit: $(foreach t,$(TESTS),$(B)/tests/$(t)_test)
 	@bad=0; for t in $^; do $$t || bad=1; done; exit $$bad
@@ -86,4 +86,4 @@ demo: deps all
 check: deps all
 	@tests/check.py $(CHECK)
 
-.PHONY: unit kernel netns demo check
+.PHONY: unit sim kernel netns demo check

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The replicated state as a whole: its digest, its snapshot, its invariants. */
+#include <errno.h>
+#include <string.h>
+
+#include "core/repl_priv.h"
+#include "util/buf.h"
+
+#define SNAPSHOT_VERSION 1
+
+uint64_t repl_mix(uint64_t h, uint64_t v)
+{
+	h ^= v + UINT64_C(0x9e3779b97f4a7c15) + (h << 6) + (h >> 2);
+	h *= UINT64_C(0xff51afd7ed558ccd);
+	return h ^ (h >> 32);
+}
+
+static uint64_t mix_addr(uint64_t h, const struct addr *a)
+{
+	h = repl_mix(h, a->family);
+	for (unsigned int i = 0; i < 16; i += 8) {
+		uint64_t v = 0;
+
+		for (unsigned int j = 0; j < 8; j++)
+			v = v << 8 | a->b[i + j];
+		h = repl_mix(h, v);
+	}
+	return h;
+}
+
+static uint64_t mix_node(uint64_t h, const struct repl_node *n, unsigned int n_services)
+{
+	h = repl_mix(h, (uint64_t)n->state | (uint64_t)n->drain << 8 | (uint64_t)n->leaving << 9 |
+		   (uint64_t)n->hold_back << 10 | (uint64_t)n->ever << 11 | (uint64_t)n->refused << 12 |
+		   (uint64_t)n->weight_conf << 16 | (uint64_t)n->weight_order << 32);
+	h = repl_mix(repl_mix(h, n->term), n->incarnation);
+	for (unsigned int s = 0; s < n_services; s++) {
+		for (unsigned int i = 0; i < 6; i++)
+			h = repl_mix(h, n->link[s].mac[i]);
+		h = mix_addr(mix_addr(h, &n->link[s].addr4), &n->link[s].addr6);
+	}
+	return h;
+}
+
+uint64_t repl_digest(const struct repl *r)
+{
+	uint64_t h = repl_mix(repl_mix(repl_mix(r->p.buckets, r->p.n_nodes), r->p.n_services), r->epoch);
+
+	h = repl_mix(repl_mix(repl_mix(h, r->lineage), r->config), r->dead);
+	h = repl_mix(repl_mix(repl_mix(repl_mix(h, r->plan), r->preparing), r->acks), r->alive);
+	for (unsigned int i = 1; i <= r->p.n_nodes; i++) {
+		h = repl_mix(h, (uint64_t)r->hw.w[i] << 16 | r->hw_next.w[i]);
+		h = mix_node(h, &r->node[i], r->p.n_services);
+	}
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->p.buckets; b++) {
+			const struct repl_bucket *k = &r->bucket[s][b];
+
+			h = repl_mix(h, (uint64_t)k->owner | (uint64_t)k->other << 8 |
+				   (uint64_t)k->phase << 16 | (uint64_t)k->flows << 24 |
+				   (uint64_t)k->since << 32);
+		}
+	return h;
+}
+
+size_t repl_save_max(const struct repl *r)
+{
+	return 256 + (size_t)r->p.n_nodes * (64 + r->p.n_services * 64u) +
+	       (size_t)r->p.n_services * r->p.buckets * 8;
+}
+
+static void put_addr(struct buf_w *w, const struct addr *a)
+{
+	buf_put8(w, a->family);
+	buf_put(w, a->b, sizeof(a->b));
+}
+
+static void get_addr(struct buf_r *r, struct addr *a)
+{
+	a->family = buf_get8(r);
+	buf_get(r, a->b, sizeof(a->b));
+}
+
+static void save_node(const struct repl *r, struct buf_w *w, unsigned int i)
+{
+	const struct repl_node *n = &r->node[i];
+
+	buf_put16(w, r->hw.w[i]);
+	buf_put16(w, r->hw_next.w[i]);
+	buf_put8(w, n->state);
+	buf_put8(w, (uint8_t)(n->drain | n->leaving << 1 | n->hold_back << 2 | n->ever << 3 |
+			      n->refused << 4));
+	buf_put16(w, n->weight_conf);
+	buf_put16(w, n->weight_order);
+	buf_put32(w, n->term);
+	buf_put64(w, n->incarnation);
+	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		buf_put(w, n->link[s].mac, 6);
+		put_addr(w, &n->link[s].addr4);
+		put_addr(w, &n->link[s].addr6);
+	}
+}
+
+size_t repl_save(const struct repl *r, uint8_t *buf, size_t size)
+{
+	struct buf_w w = buf_writer(buf, size);
+
+	buf_put8(&w, SNAPSHOT_VERSION);
+	buf_put8(&w, r->p.n_nodes);
+	buf_put8(&w, r->p.n_services);
+	buf_put32(&w, r->p.buckets);
+	buf_put64(&w, r->epoch);
+	buf_put64(&w, r->lineage);
+	buf_put64(&w, r->config);
+	buf_put64(&w, r->dead);
+	buf_put64(&w, r->plan);
+	buf_put8(&w, r->preparing);
+	buf_put64(&w, r->acks);
+	buf_put64(&w, r->alive);
+	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
+		save_node(r, &w, i);
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->p.buckets; b++) {
+			const struct repl_bucket *k = &r->bucket[s][b];
+
+			buf_put8(&w, k->owner);
+			buf_put8(&w, (uint8_t)(k->phase | k->flows << 4));
+			if (k->phase != PHASE_STABLE) {
+				buf_put8(&w, k->other);
+				buf_put32(&w, k->since);
+			}
+		}
+	return w.err ? 0 : w.pos;
+}
+
+static void load_node(struct repl *r, struct buf_r *b, unsigned int i, bool *bad)
+{
+	struct repl_node *n = &r->node[i];
+
+	r->hw.w[i] = buf_get16(b);
+	r->hw_next.w[i] = buf_get16(b);
+	n->state = buf_get8(b);
+	uint8_t f = buf_get8(b);
+
+	n->drain = f & 1;
+	n->leaving = f >> 1 & 1;
+	n->hold_back = f >> 2 & 1;
+	n->ever = f >> 3 & 1;
+	n->refused = f >> 4 & 1;
+	n->weight_conf = buf_get16(b);
+	n->weight_order = buf_get16(b);
+	n->term = buf_get32(b);
+	n->incarnation = buf_get64(b);
+	*bad |= n->state > NODE_FAILED || f > 31;
+	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		buf_get(b, n->link[s].mac, 6);
+		get_addr(b, &n->link[s].addr4);
+		get_addr(b, &n->link[s].addr6);
+	}
+}
+
+static void load_bucket(struct repl_bucket *k, struct buf_r *b, unsigned int n_nodes, bool *bad)
+{
+	memset(k, 0, sizeof(*k));
+	k->owner = buf_get8(b);
+	uint8_t f = buf_get8(b);
+
+	k->phase = f & 15;
+	k->flows = f >> 4 & 1;
+	if (k->phase != PHASE_STABLE) {
+		k->other = buf_get8(b);
+		k->since = buf_get32(b);
+	}
+	*bad |= k->owner > n_nodes || k->other > n_nodes || k->phase >= PHASES_N || f > 31;
+}
+
+/* Reads into 'r' itself; the caller has kept what was there. */
+static bool load_all(struct repl *r, struct buf_r *b)
+{
+	bool bad = false;
+
+	if (buf_get8(b) != SNAPSHOT_VERSION || buf_get8(b) != r->p.n_nodes ||
+	    buf_get8(b) != r->p.n_services || buf_get32(b) != r->p.buckets)
+		return false;
+	r->epoch = buf_get64(b);
+	r->lineage = buf_get64(b);
+	r->config = buf_get64(b);
+	r->dead = buf_get64(b);
+	r->plan = buf_get64(b);
+	r->preparing = buf_get8(b) != 0;
+	r->acks = buf_get64(b);
+	r->alive = buf_get64(b);
+	bad |= ((r->dead | r->acks | r->alive) & ~repl_all_nodes(r)) != 0;
+	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
+		load_node(r, b, i, &bad);
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t k = 0; k < r->p.buckets; k++)
+			load_bucket(&r->bucket[s][k], b, r->p.n_nodes, &bad);
+	return !bad && !b->err && !buf_left(b) && repl_valid(r);
+}
+
+int repl_load(struct repl *r, const uint8_t *buf, size_t size)
+{
+	struct repl *tmp;
+	struct buf_r b = buf_reader(buf, size);
+
+	/* Not in the steady state: a newcomer's once-only load may allocate. */
+	if (repl_new(&tmp, &r->p))
+		return -ENOMEM;
+	if (!load_all(tmp, &b)) {
+		repl_free(tmp);
+		return -EBADMSG;
+	}
+	struct repl old = *r;
+
+	*r = *tmp;
+	*tmp = old;
+	repl_free(tmp);
+	return 0;
+}
+
+uint64_t repl_node_digest(const struct repl *r, const struct repl_node *n)
+{
+	return mix_node(0, n, r->p.n_services);
+}
+
+bool repl_valid(const struct repl *r)
+{
+	uint64_t online = repl_online(r);
+	/* Who may be an heir, now or when the plan is known to all. */
+	uint64_t heirs = r->alive | (r->preparing ? repl_weight_mask(&r->hw_next, r->p.n_nodes) : 0);
+
+	if ((heirs & ~online) || (r->acks & ~online) || (r->preparing && !r->plan))
+		return false;
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->p.buckets; b++) {
+			const struct repl_bucket *k = &r->bucket[s][b];
+			bool owned = mask_has(online, k->owner), other = mask_has(online, k->other);
+			bool ok = false;
+
+			switch ((enum repl_phase)k->phase) {
+			case PHASE_STABLE:
+				ok = k->other == NOBODY && (owned || k->owner == NOBODY) && !k->flows;
+				break;
+			case PHASE_PREPARE:
+				ok = r->preparing && other && (owned || k->owner == NOBODY);
+				break;
+			case PHASE_HANDOFF:
+				ok = r->plan && !r->preparing && other && owned;
+				break;
+			case PHASE_ADOPT:
+				ok = r->plan && !r->preparing && other && owned && !k->flows;
+				break;
+			case PHASE_DRAIN:
+				ok = other && owned && !k->flows;
+				break;
+			case PHASE_GRACE:
+				/* Who is awaited is heir of nothing before a plan has given it back. */
+				ok = owned && k->other != NOBODY && !mask_has(heirs, k->other) && !k->flows;
+				break;
+			case PHASES_N:
+				break;
+			}
+			if (!ok || (k->owner && k->owner == k->other))
+				return false;
+		}
+	return true;
+}
