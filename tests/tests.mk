@@ -87,3 +87,5 @@ check: deps all
 	@tests/check.py $(CHECK)
 
 .PHONY: unit sim kernel netns demo check
+
+include tests/bench/bench.mk

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * clusterd's own rules without the daemon, in the network namespace where it is started.
+ *
+ *   rules hold DEVICE BUCKETS          a third of the buckets is ours; until stdin ends, then prints
+ *                                      {"accepted": N, "foreign": N}
+ *   rules move DEVICE BUCKETS ROUNDS   says "ready", waits for a byte, then: all foreign -> all mine
+ *                                      and back, ROUNDS times; one line per commit:
+ *                                      {"to": "mine", "ms": X, "longest_ms": X, "transactions": N}
+ *                                      and "done"; waits for the end of stdin
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "io/rules.h"
+
+#define LEASE_MS 300000		/* longer than any measurement: the lease is not what is measured */
+
+static struct conf_service conf = {
+	.name = "web", .n_vips = 2, .n_ports = 2, .port = { { 6, 80, 80 }, { 6, 443, 443 } },
+	.hash = HASH_SOURCE_PORT,
+};
+static struct bucket_action action[BUCKETS_MAX];
+static struct rules_peer peer[2] = {
+	{ .id = 2, .mac = { 2, 0, 0, 0, 0, 2 } }, { .id = 3, .mac = { 2, 0, 0, 0, 0, 3 } },
+};
+static struct rules_service service = {
+	.conf = &conf, .seed = BENCH_SEED, .action = action, .n_peers = 2, .peer = peer,
+};
+static const struct rules_want want = { 1, &service };
+static struct rules *rules;
+static struct lease_table *lease;
+
+static double now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static void die(const char *what, int err)
+{
+	fprintf(stderr, "rules: %s: %s\n", what, rules ? rules_strerror(rules) : strerror(-err));
+	exit(1);
+}
+
+static void await_stdin(bool end)
+{
+	char c;
+
+	while (read(0, &c, 1) > 0 && end)
+		;
+}
+
+static void say(const char *word)
+{
+	puts(word);
+	fflush(stdout);
+}
+
+static void commit(void)
+{
+	int ret = rules_commit(rules, &want);
+
+	if (ret)
+		die("commit", ret);
+}
+
+static void install(const char *device)
+{
+	char dev[1][IFNAME_SIZE];
+	int ret;
+
+	addr_parse(&conf.vip[0], BENCH_VIP_STR);
+	addr_parse(&conf.vip[1], "fd77::250");
+	addr_parse(&peer[0].addr4, "10.77.0.2");
+	addr_parse(&peer[0].addr6, "fd77::2");
+	addr_parse(&peer[1].addr4, "10.77.0.3");
+	addr_parse(&peer[1].addr6, "fd77::3");
+	snprintf(service.interface, sizeof(service.interface), "%s", device);
+	snprintf(dev[0], sizeof(dev[0]), "%s", device);
+	ret = rules_open(&rules, NULL);
+	if (ret)
+		die("socket", ret);
+	ret = rules_guard_install(rules, &want);
+	if (ret)
+		die("guard", ret);
+	ret = lease_table_open(&lease, dev, 1);
+	if (!ret)
+		ret = lease_table_start(lease, LEASE_MS);
+	if (ret)
+		die("lease", ret);
+	commit();
+}
+
+static void hold(const char *device)
+{
+	struct rules_counters c;
+	uint32_t b;
+	int ret;
+
+	for (b = 0; b < service.buckets; b++)
+		action[b].state = bench_mine(b) ? BUCKET_MINE : BUCKET_FOREIGN;
+	install(device);
+	say("ready");
+	await_stdin(true);
+	ret = rules_counters(rules, 0, &c);
+	if (ret)
+		die("counters", ret);
+	printf("{\"accepted\": %llu, \"foreign\": %llu}\n", (unsigned long long)c.accepted,
+	       (unsigned long long)c.foreign);
+}
+
+static void move_to(enum bucket_state state)
+{
+	struct rules_timing t;
+	double start;
+	uint32_t b;
+
+	for (b = 0; b < service.buckets; b++)
+		if (!bench_kept(b, service.buckets))
+			action[b].state = (uint8_t)state;
+	rules_timing(rules, &t, true);
+	start = now_ms();
+	commit();
+	start = now_ms() - start;
+	rules_timing(rules, &t, false);
+	printf("{\"to\": \"%s\", \"ms\": %.3f, \"longest_ms\": %.3f, \"transactions\": %llu}\n",
+	       bucket_state_str(state), start, (double)t.longest_us / 1e3,
+	       (unsigned long long)t.transactions);
+}
+
+static void move(const char *device, unsigned int rounds)
+{
+	uint32_t b;
+
+	for (b = 0; b < service.buckets; b++)
+		action[b].state = bench_kept(b, service.buckets) ? BUCKET_MINE : BUCKET_FOREIGN;
+	install(device);
+	say("ready");
+	await_stdin(false);
+	while (rounds--) {
+		move_to(BUCKET_MINE);
+		usleep(30000);
+		move_to(BUCKET_FOREIGN);
+		usleep(30000);
+	}
+	say("done");
+	await_stdin(true);
+}
+
+int main(int argc, char **argv)
+{
+	service.buckets = argc >= 4 ? (uint32_t)strtoul(argv[3], NULL, 0) : 0;
+	if (service.buckets < BUCKETS_MIN || service.buckets > BUCKETS_MAX)
+		argc = 0;
+	if (argc == 4 && !strcmp(argv[1], "hold")) {
+		hold(argv[2]);
+	} else if (argc == 5 && !strcmp(argv[1], "move")) {
+		move(argv[2], (unsigned int)strtoul(argv[4], NULL, 0));
+	} else {
+		fprintf(stderr, "usage: rules hold DEVICE BUCKETS | move DEVICE BUCKETS ROUNDS\n");
+		return 2;
+	}
+	lease_table_close(lease);
+	rules_close(rules);
+	return 0;
+}
