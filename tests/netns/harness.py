@@ -127,7 +127,7 @@ class Watched:
         """Nobody but the clients of 'name' (None: really nobody) noticed anything."""
         bad = [r for r in self.probes if self.before.get((r[2], r[3])) not in (name, None)
                and measure.failed(r)]
-        expect(not bad, lambda: f"requests to other nodes failed: {few(bad)}")
+        expect(not bad, lambda: f"requests to other nodes failed: {few(map(self.told, bad), 12)}")
         server = {}
         for r in self.held:
             if r[0] == "c":
@@ -143,6 +143,12 @@ class Watched:
                 expect((r[6] or 0) < slowest_ms, lambda: f"{r[5]} does not answer for {r[6]} ms")
         bad = [r for r in self.datagrams if r[4] is None and self.udp_owner(r) not in (name, None)]
         expect(not bad, lambda: f"datagrams to other nodes were lost: {few(bad)}")
+
+    def told(self, probe):
+        """A failed request in words."""
+        _, start, family, sport, connect, _, server, error = probe
+        return (f"IPv{family} port {sport} of {self.before.get((family, sport))} at {start - self.t0:+.3f} s: "
+                f"{error or f'SYN lost, then {server} after {connect:.0f} ms'}")
 
     def udp_owner(self, record):
         for r in self.datagrams:

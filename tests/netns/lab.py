@@ -89,6 +89,13 @@ def sh(*args, text_in=None, check=True):
     return r
 
 
+def difference(before, after):
+    """What two texts differ in, in a line or two."""
+    was, now = before.splitlines(), after.splitlines()
+    lines = [f"-{x.strip()}" for x in was if x not in now] + [f"+{x.strip()}" for x in now if x not in was]
+    return f"{len(lines)} lines differ: " + " | ".join(lines[:8])
+
+
 def only_child(pid):
     try:
         with open(f"/proc/{pid}/task/{pid}/children") as f:
@@ -238,6 +245,9 @@ class Node(Host):
     def power_on(self, services=True):
         self.switch_on()
         self.write_ini()
+        key = self.path("/etc/corosync/authkey")
+        with open(os.open(key, os.O_WRONLY | os.O_CREAT, 0o400), "wb") as f:
+            f.write(self.lab.key)
         if services:
             self.boot()
 
@@ -272,10 +282,6 @@ class Node(Host):
     def start_corosync(self):
         with open(self.path("/etc/corosync/corosync.conf"), "w") as f:
             f.write(self.lab.corosync_conf())
-        key = self.path("/etc/corosync/authkey")
-        if not os.path.exists(key):
-            with open(os.open(key, os.O_WRONLY | os.O_CREAT, 0o400), "wb") as f:
-                f.write(self.lab.key)
         self.corosync = self.popen(["corosync", "-f"], "corosync")
 
     def kill_corosync(self, sig=signal.SIGKILL):
@@ -331,7 +337,7 @@ class Node(Host):
     def footprint(self):
         """All that clusterd might leave behind, as one text."""
         return self.run("""
-            echo "== rules"; nft list ruleset
+            echo "== rules"; nft -s list ruleset | sed "s/expires [0-9a-z]*//"
             echo "== addr"; ip -o addr show | sed 's/valid_lft.*//'
             echo "== maddr"; ip maddr show
             echo "== link"; ip -d -o link show

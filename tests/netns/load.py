@@ -23,6 +23,7 @@ import os
 import selectors
 import signal
 import socket
+import struct
 import sys
 import time
 
@@ -270,6 +271,9 @@ class Held:
             self.loop.sel.unregister(self.sock)
         except (KeyError, ValueError):
             pass
+        if waiting is not None and waiting > 300:
+            # Nobody is there: do not leave a socket behind that goes on sending its FIN.
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
         self.sock = None
 

@@ -99,8 +99,10 @@ def syn_acks(packets):
 
 
 def resets(packets):
-    """Sent by nodes."""
-    return [p for p in segments(packets) if p.to_client and p.flags & RST]
+    """Sent by nodes, for connections that began in this capture (not for what an earlier load left)."""
+    began = {(p.client, p.server) for p in segments(packets) if not p.to_client and p.flags & SYN}
+    return [p for p in segments(packets)
+            if p.to_client and p.flags & RST and (p.client, p.server) in began]
 
 
 def lost_syns(packets):
@@ -176,6 +178,17 @@ def median(values):
 
 
 # ---- frames as such
+
+def record(port, path, what, seconds):
+    """The frames that match 'what' and come in at a switch port during 'seconds'."""
+    proc = subprocess.Popen(["tcpdump", "-i", port, "-Q", "in", "-n", "-U", "--immediate-mode", "-Z",
+                             "root", "-w", path, what], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(seconds + 0.2)
+    proc.send_signal(signal.SIGINT)
+    proc.wait()
+    return raw_frames(path)
+
 
 def raw_frames(path):
     """Every frame of a capture file, as bytes."""

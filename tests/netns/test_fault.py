@@ -249,10 +249,7 @@ def test_two_of_five(c):
 @case()
 def test_replayed_hello(c):
     """A dead node's HELLOs, played back to its peers, do not keep it alive."""
-    recording = c.dir + "/hello.pcap"
-    labs.sh("timeout", "0.5", "tcpdump", "-i", c[2].port, "-Q", "in", "-w", recording, "-Z", "root",
-            "udp port 5407", check=False)
-    frames = measure.raw_frames(recording)
+    frames = measure.record(c[2].port, c.dir + "/hello.pcap", "udp port 5407", 0.5)
     expect(len(frames) > 10, f"only {len(frames)} HELLOs of n2 in 0.5 s")
 
     def act():

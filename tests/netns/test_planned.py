@@ -155,10 +155,8 @@ def test_clean_stop(c):
         same(node.clusterd.wait(15), 0, "exit code")
         time.sleep(1)
     w.nobody_noticed()
-    after = node.footprint().splitlines()
-    was = before.splitlines()
-    left = [f"+{x}" for x in after if x not in was] + [f"-{x}" for x in was if x not in after]
-    expect(not left, lambda: f"left behind: {few(left)}")
+    after = node.footprint()
+    expect(after == before, lambda: f"left behind: {labs.difference(before, after)}")
     expect(c.state_of("n3", 1) != "failed", "a clean stop counts as a failure")
     for _ in range(3):
         same(set(once(c, ports="44000:60").values()), {"n1", "n2"}, "nodes that answer")

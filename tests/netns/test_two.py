@@ -31,14 +31,16 @@ def falls_silent(c, victim):
 
 
 def parted(c):
-    """The two lose each other, not their clients: at most one of them goes on."""
+    """The two lose each other, not their clients: at most one of them has a bucket."""
     with Watched(c, conns=30) as w:
         w.mark()
         c.cut(1, 2)
         time.sleep(3)
     speaking = {p.who for p in measure.syn_acks(w.packets) if p.t > w.t0 + 1.0}
-    expect(len(speaking) <= 1, f"both go on: {speaking}")
     w.one_speaker([(n, w.t0, FOREVER) for n in {1, 2} - speaking])
+    if len(speaking) == 2:
+        # Through the witness they still agree: then nothing may have happened at all.
+        w.others_untouched(None)
     c.heal()
     c.settle()
     serves_evenly(c, ["n1", "n2"])
@@ -69,7 +71,7 @@ def test_two_lowest(c):
 
 @case(nodes=2, conf={"cluster": {"tiebreak": CLIENT4}}, timeout=120)
 def test_two_witness(c):
-    """tiebreak = ADDRESS: either survivor that reaches the witness goes on; parted, only one does."""
+    """tiebreak = ADDRESS: either survivor that reaches the witness goes on; parted, never both alone."""
     for victim in (1, 2):
         survives(c, victim)
         c[victim].power_on()
