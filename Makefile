@@ -31,7 +31,7 @@ CORE    := types msg assign repl repl_snap agent agent_exchange lease compile
 WIRE    := msg hello
 IO      := rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease netif flows group key hellosock
 CTL     := proto table server cmds status trace events
-DAEMON  := main setup turn heartbeat
+DAEMON  := main setup turn control heartbeat
 
 obj = $(addprefix $(O)/,$(addsuffix .o,$(1)))
 UTIL_O := $(call obj,$(addprefix clusterd/util/,$(UTIL)))

@@ -10,22 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
-#include <systemd/sd-event.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "core/agent.h"
 #include "core/compile.h"
 #include "ctl/cmds.h"
 #include "ctl/events.h"
 #include "ctl/proto.h"
 #include "ctl/server.h"
-#include "ctl/status.h"
-#include "heartbeat.h"
-#include "io/flows.h"
-#include "io/group.h"
+#include "turn_priv.h"
 #include "util/jhash.h"
-#include "util/log.h"
 #include "wire/msg.h"
 
 #define TURN_MAX_MS     100
@@ -39,60 +32,6 @@
 #define BAD_MS          5000	/* between two lines about bad messages */
 #define STATUS_MS       500
 #define STOP_EXTRA_MS   15000	/* beyond drain_timeout: then we stop whatever still drains */
-
-struct turn {
-	struct conf conf;
-	const char *conf_path;
-	unsigned int self;
-	struct setup *setup;
-
-	/* rules */
-	struct rules_want want;
-	struct rules_service service[SERVICES_MAX];
-	struct rules_peer peer[SERVICES_MAX][NODES_MAX];
-	struct bucket_action *action[SERVICES_MAX];
-	bool repair;
-	int64_t install_at;
-	char install_why[256];		/* last reason logged; "": it works */
-
-	/* draining */
-	struct flows *flows;
-	uint8_t *wanted[SERVICES_MAX], *empty;
-	uint16_t *count[SERVICES_MAX];
-	int count_err;
-
-	struct agent *agent;
-	struct agent_params ap;
-	struct heartbeat *hb;
-	struct hellosock_params net;
-
-	struct group *group;
-	bool group_up, stay_out;
-	bool more;			/* group_dispatch() has more */
-	int64_t group_at, waiting_at;
-	struct log_limit bad_limit, full_limit;
-	uint8_t buf[MSG_SIZE_MAX];
-
-	sd_event *event;
-	struct server *server;
-	struct events *events;
-	struct ctl_ctx ctx;
-
-	int64_t refresh_at, status_at, watchdog_at, watchdog_ms;
-	char status[128], refresh_why[256];
-	bool weight_pending;		/* our configured weight is still to be told */
-	bool stopping, done;
-	int64_t stop_at;
-	int exit_status;
-};
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static int64_t min64(int64_t a, int64_t b)
 {
@@ -278,7 +217,8 @@ static void tick_group(struct turn *t, int64_t now)
 	wait_ms = group_tick(t->group, now);
 	t->group_at = wait_ms < 0 ? INT64_MAX : now + wait_ms;
 	if (!t->group_up && !t->stay_out && now >= t->waiting_at) {
-		log_msg(LOG_WARNING, "group", "waiting for corosync (is it running?): %s", group_strerror(t->group));
+		log_msg(LOG_WARNING, "group", "waiting for corosync (is it running?): %s",
+			group_strerror(t->group));
 		t->waiting_at = now + WAITING_MS;
 	}
 }
@@ -511,145 +451,7 @@ static void refresh(struct turn *t, int64_t now)
 	}
 }
 
-/* ---- control ---- */
-
-static int ctl_order(void *arg, enum order_type type, unsigned int node, uint16_t value,
-		     const char **why)
-{
-	struct turn *t = arg;
-
-	return agent_order(t->agent, type, node, value, why, now_ms());
-}
-
-static int ctl_counters(void *arg, unsigned int service, struct rules_counters *out)
-{
-	struct turn *t = arg;
-
-	return rules_counters(t->setup->rules, service, out);
-}
-
-static int64_t left_ms(int64_t until_us, int64_t now_us)
-{
-	return until_us > now_us ? (until_us - now_us) / 1000 : 0;
-}
-
-static int64_t ctl_lease_ms(void *arg)
-{
-	struct turn *t = arg;
-	struct heartbeat_status s;
-
-	heartbeat_get_status(t->hb, &s);
-	return left_ms(s.lease_until_us, s.now_us);
-}
-
-static void ctl_peer(void *arg, unsigned int node, struct ctl_peer *out)
-{
-	struct turn *t = arg;
-	struct heartbeat_status s;
-
-	heartbeat_get_status(t->hb, &s);
-	out->heard_ms = s.peer[node].heard_us ? (s.now_us - s.peer[node].heard_us) / 1000 : -1;
-	out->grant_ms = left_ms(s.peer[node].grant_until_us, s.now_us);
-	out->granted = s.peer[node].granted;
-}
-
-static enum ctl_witness ctl_witness(void *arg)
-{
-	struct turn *t = arg;
-	struct heartbeat_status s;
-
-	if (t->conf.tiebreak != TIEBREAK_WITNESS)
-		return CTL_WITNESS_NONE;
-	heartbeat_get_status(t->hb, &s);
-	return s.witness_until_us > s.now_us ? CTL_WITNESS_ANSWERS : CTL_WITNESS_SILENT;
-}
-
-/* ---- reload ---- */
-
-static void note_change(void *arg, const char *section, const char *key, const char *old_text,
-			const char *new_text, bool live)
-{
-	json_t *changes = arg;
-
-	log_msg(LOG_NOTICE, "reload", "[%s] %s: %s -> %s%s", section, key, old_text, new_text,
-		live ? "" : " (needs a restart)");
-	json_array_append_new(changes, json_pack("{s:s, s:s, s:s, s:s, s:b}", "section", section,
-						 "key", key, "old", old_text, "new", new_text,
-						 "live", live));
-}
-
-static json_t *conf_complaints(const struct turn *t, const struct conf_errors *errs)
-{
-	char *text = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
-	json_t *result;
-
-	if (!f)
-		return NULL;
-	conf_errors_print(errs, t->conf_path, f);
-	fclose(f);
-	result = json_pack("{s:s}", "error", text);
-	free(text);
-	return result;
-}
-
-static void fill_live_params(struct turn *t)
-{
-	t->ap.failback_manual = t->conf.failback == FAILBACK_MANUAL;
-	t->ap.failback_delay_ms = t->conf.failback_delay_ms;
-	t->ap.drain_timeout_ms = t->conf.drain_timeout_ms;
-	t->ap.grace_ms = t->conf.grace_ms;
-	t->ap.weight = t->conf.node[t->self - 1].weight;
-}
-
-/* Only what can change live; the rest stays as it runs, so that the next reload names it again. */
-static void apply_live(struct turn *t, const struct conf *c)
-{
-	uint16_t weight = t->conf.node[t->self - 1].weight;
-
-	t->conf.failback = c->failback;
-	t->conf.failback_delay_ms = c->failback_delay_ms;
-	t->conf.drain_timeout_ms = c->drain_timeout_ms;
-	t->conf.grace_ms = c->grace_ms;
-	if (t->conf.hang_ms != c->hang_ms && !heartbeat_set_hang(t->hb, c->hang_ms))
-		t->conf.hang_ms = c->hang_ms;
-	for (unsigned int i = 0; i < t->conf.n_nodes; i++) {
-		unsigned int id = conf_node_by_name(c, t->conf.node[i].name);
-
-		if (id != NOBODY)
-			t->conf.node[i].weight = c->node[id - 1].weight;
-	}
-	fill_live_params(t);
-	agent_reconf(t->agent, &t->ap);
-	t->weight_pending |= weight != t->ap.weight;
-}
-
-static int reload(void *arg, json_t **result)
-{
-	struct turn *t = arg;
-	struct conf_errors *errs = calloc(1, sizeof(*errs));
-	struct conf *c = calloc(1, sizeof(*c));
-	json_t *changes = json_array();
-	int err = -ENOMEM;
-
-	*result = NULL;
-	if (!errs || !c || !changes)
-		goto out;
-	err = conf_read(c, t->conf_path, errs);
-	if (err) {
-		*result = conf_complaints(t, errs);
-		goto out;
-	}
-	(void)conf_diff(&t->conf, c, note_change, changes);
-	apply_live(t, c);
-	*result = json_pack("{s:O}", "changes", changes);
-out:
-	json_decref(changes);
-	free(c);
-	free(errs);
-	return err;
-}
+/* ---- signals ---- */
 
 static void tell_weight(struct turn *t)
 {
@@ -659,8 +461,6 @@ static void tell_weight(struct turn *t)
 					      now_ms()))
 		t->weight_pending = false;
 }
-
-/* ---- signals ---- */
 
 static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
 {
@@ -684,7 +484,7 @@ static int on_hup(sd_event_source *source, const struct signalfd_siginfo *info, 
 	struct turn *t = arg;
 	const char *line, *text;
 	json_t *result;
-	int err = reload(t, &result);
+	int err = control_reload(t, &result);
 
 	if (err) {
 		text = json_string_value(json_object_get(result, "error"));
@@ -881,7 +681,7 @@ static void fill_agent_params(struct turn *t, const struct turn_params *p)
 		memcpy(a->service_name[i], name, NAME_SIZE);
 		a->repl.salt[i] = jhash(name, strlen(name), 0);
 	}
-	fill_live_params(t);
+	control_live_params(t);
 }
 
 static void fill_net(struct turn *t, const struct turn_params *p)
@@ -896,24 +696,6 @@ static void fill_net(struct turn *t, const struct turn_params *p)
 	t->net.interface = p->interface;
 	t->net.incarnation = p->incarnation;
 	memcpy(t->net.key, p->key->hello, sizeof(t->net.key));
-}
-
-static void fill_ctx(struct turn *t)
-{
-	struct ctl_ctx *x = &t->ctx;
-
-	x->conf = &t->conf;
-	x->self = t->self;
-	x->agent = t->agent;
-	x->events = t->events;
-	x->arg = t;
-	x->order = ctl_order;
-	x->reload = reload;
-	x->counters = ctl_counters;
-	x->load = status_local_load;
-	x->lease_ms = ctl_lease_ms;
-	x->peer = ctl_peer;
-	x->witness = ctl_witness;
 }
 
 int turn_new(struct turn **out, const struct turn_params *p)
@@ -941,7 +723,7 @@ int turn_new(struct turn **out, const struct turn_params *p)
 		turn_free(t);
 		return err;
 	}
-	fill_ctx(t);
+	control_fill(t);
 	*out = t;
 	return 0;
 }

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the control socket's commands see and do of the daemon, and the reload of the configuration. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/status.h"
+#include "turn_priv.h"
+
+static int ctl_order(void *arg, enum order_type type, unsigned int node, uint16_t value,
+		     const char **why)
+{
+	struct turn *t = arg;
+
+	return agent_order(t->agent, type, node, value, why, now_ms());
+}
+
+static int ctl_counters(void *arg, unsigned int service, struct rules_counters *out)
+{
+	struct turn *t = arg;
+
+	return rules_counters(t->setup->rules, service, out);
+}
+
+static int64_t left_ms(int64_t until_us, int64_t now_us)
+{
+	return until_us > now_us ? (until_us - now_us) / 1000 : 0;
+}
+
+static int64_t ctl_lease_ms(void *arg)
+{
+	struct turn *t = arg;
+	struct heartbeat_status s;
+
+	heartbeat_get_status(t->hb, &s);
+	return left_ms(s.lease_until_us, s.now_us);
+}
+
+static void ctl_peer(void *arg, unsigned int node, struct ctl_peer *out)
+{
+	struct turn *t = arg;
+	struct heartbeat_status s;
+
+	heartbeat_get_status(t->hb, &s);
+	out->heard_ms = s.peer[node].heard_us ? (s.now_us - s.peer[node].heard_us) / 1000 : -1;
+	out->grant_ms = left_ms(s.peer[node].grant_until_us, s.now_us);
+	out->granted = s.peer[node].granted;
+}
+
+static enum ctl_witness ctl_witness(void *arg)
+{
+	struct turn *t = arg;
+	struct heartbeat_status s;
+
+	if (t->conf.tiebreak != TIEBREAK_WITNESS)
+		return CTL_WITNESS_NONE;
+	heartbeat_get_status(t->hb, &s);
+	return s.witness_until_us > s.now_us ? CTL_WITNESS_ANSWERS : CTL_WITNESS_SILENT;
+}
+
+/* ---- reload ---- */
+
+static void note_change(void *arg, const char *section, const char *key, const char *old_text,
+			const char *new_text, bool live)
+{
+	json_t *changes = arg;
+
+	log_msg(LOG_NOTICE, "reload", "[%s] %s: %s -> %s%s", section, key, old_text, new_text,
+		live ? "" : " (needs a restart)");
+	json_array_append_new(changes, json_pack("{s:s, s:s, s:s, s:s, s:b}", "section", section,
+						 "key", key, "old", old_text, "new", new_text,
+						 "live", live));
+}
+
+static json_t *conf_complaints(const struct turn *t, const struct conf_errors *errs)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+	json_t *result;
+
+	if (!f)
+		return NULL;
+	conf_errors_print(errs, t->conf_path, f);
+	fclose(f);
+	result = json_pack("{s:s}", "error", text);
+	free(text);
+	return result;
+}
+
+void control_live_params(struct turn *t)
+{
+	t->ap.failback_manual = t->conf.failback == FAILBACK_MANUAL;
+	t->ap.failback_delay_ms = t->conf.failback_delay_ms;
+	t->ap.drain_timeout_ms = t->conf.drain_timeout_ms;
+	t->ap.grace_ms = t->conf.grace_ms;
+	t->ap.weight = t->conf.node[t->self - 1].weight;
+}
+
+/* Only what can change live; the rest stays as it runs, so that the next reload names it again. */
+static void apply_live(struct turn *t, const struct conf *c)
+{
+	uint16_t weight = t->conf.node[t->self - 1].weight;
+
+	t->conf.failback = c->failback;
+	t->conf.failback_delay_ms = c->failback_delay_ms;
+	t->conf.drain_timeout_ms = c->drain_timeout_ms;
+	t->conf.grace_ms = c->grace_ms;
+	if (t->conf.hang_ms != c->hang_ms && !heartbeat_set_hang(t->hb, c->hang_ms))
+		t->conf.hang_ms = c->hang_ms;
+	for (unsigned int i = 0; i < t->conf.n_nodes; i++) {
+		unsigned int id = conf_node_by_name(c, t->conf.node[i].name);
+
+		if (id != NOBODY)
+			t->conf.node[i].weight = c->node[id - 1].weight;
+	}
+	control_live_params(t);
+	agent_reconf(t->agent, &t->ap);
+	t->weight_pending |= weight != t->ap.weight;
+}
+
+int control_reload(void *arg, json_t **result)
+{
+	struct turn *t = arg;
+	struct conf_errors *errs = calloc(1, sizeof(*errs));
+	struct conf *c = calloc(1, sizeof(*c));
+	json_t *changes = json_array();
+	int err = -ENOMEM;
+
+	*result = NULL;
+	if (!errs || !c || !changes)
+		goto out;
+	err = conf_read(c, t->conf_path, errs);
+	if (err) {
+		*result = conf_complaints(t, errs);
+		goto out;
+	}
+	(void)conf_diff(&t->conf, c, note_change, changes);
+	apply_live(t, c);
+	*result = json_pack("{s:O}", "changes", changes);
+out:
+	json_decref(changes);
+	free(c);
+	free(errs);
+	return err;
+}
+
+void control_fill(struct turn *t)
+{
+	struct ctl_ctx *x = &t->ctx;
+
+	x->conf = &t->conf;
+	x->self = t->self;
+	x->agent = t->agent;
+	x->events = t->events;
+	x->arg = t;
+	x->order = ctl_order;
+	x->reload = control_reload;
+	x->counters = ctl_counters;
+	x->load = status_local_load;
+	x->lease_ms = ctl_lease_ms;
+	x->peer = ctl_peer;
+	x->witness = ctl_witness;
+}

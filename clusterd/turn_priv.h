@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLUSTERD_TURN_PRIV_H
+#define CLUSTERD_TURN_PRIV_H
+
+/* What turn.c (the loop and its effects) and control.c (what clusterctl asks) share. */
+
+#include <systemd/sd-event.h>
+#include <time.h>
+
+#include "core/agent.h"
+#include "ctl/ctx.h"
+#include "heartbeat.h"
+#include "io/flows.h"
+#include "io/group.h"
+#include "turn.h"
+#include "util/log.h"
+
+struct server;
+
+struct turn {
+	struct conf conf;
+	const char *conf_path;
+	unsigned int self;
+	struct setup *setup;
+
+	/* rules */
+	struct rules_want want;
+	struct rules_service service[SERVICES_MAX];
+	struct rules_peer peer[SERVICES_MAX][NODES_MAX];
+	struct bucket_action *action[SERVICES_MAX];
+	bool repair;
+	int64_t install_at;
+	char install_why[256];		/* last reason logged; "": it works */
+
+	/* draining */
+	struct flows *flows;
+	uint8_t *wanted[SERVICES_MAX], *empty;
+	uint16_t *count[SERVICES_MAX];
+	int count_err;
+
+	struct agent *agent;
+	struct agent_params ap;
+	struct heartbeat *hb;
+	struct hellosock_params net;
+
+	struct group *group;
+	bool group_up, stay_out;
+	bool more;			/* group_dispatch() has more */
+	int64_t group_at, waiting_at;
+	struct log_limit bad_limit, full_limit;
+	uint8_t buf[MSG_SIZE_MAX];
+
+	sd_event *event;
+	struct server *server;
+	struct events *events;
+	struct ctl_ctx ctx;
+
+	int64_t refresh_at, status_at, watchdog_at, watchdog_ms;
+	char status[128], refresh_why[256];
+	bool weight_pending;		/* our configured weight is still to be told */
+	bool stopping, done;
+	int64_t stop_at;
+	int exit_status;
+};
+
+static inline int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Fills t->ctx; the agent and the events are there. */
+void control_fill(struct turn *t);
+/* t->ap gets what can change live, from t->conf. */
+void control_live_params(struct turn *t);
+/* As ctl_ctx.reload; 'arg' is the turn. */
+int control_reload(void *arg, json_t **result);
+
+#endif
