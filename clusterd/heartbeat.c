@@ -61,7 +61,7 @@ struct heartbeat {
 	int cmd_fd, ev_fd;
 	int64_t hang_us;
 	bool active;			/* the kernel's lease was started */
-	bool reachable, hung, quit;
+	bool reachable, alone, hung, quit;
 	bool net_ready, cmd_ready;	/* worth reading */
 	int64_t net_at_us;		/* while all is well: not read before */
 	unsigned int ev_head, ev_n;
@@ -336,6 +336,12 @@ static void tick(struct heartbeat *hb)
 	e.yes = lease_reachable(&hb->lease, now_us());
 	if (e.yes != hb->reachable) {
 		hb->reachable = e.yes;
+		event_put(hb, &e);
+	}
+	e.type = HEARTBEAT_ALONE;
+	e.yes = lease_alone(&hb->lease, now_us());
+	if (e.yes != hb->alone) {
+		hb->alone = e.yes;
 		event_put(hb, &e);
 	}
 }

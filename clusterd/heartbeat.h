@@ -37,6 +37,7 @@ struct heartbeat_params {
 enum heartbeat_event_type {
 	HEARTBEAT_LEASE,		/* 'lease' */
 	HEARTBEAT_REACHABLE,		/* 'yes' = lease_reachable(), which has changed */
+	HEARTBEAT_ALONE,		/* 'yes' = lease_alone(), likewise */
 	HEARTBEAT_DISCARDED,		/* answer to LCMD_DISCARD: 'cmd', 'yes' = done */
 	HEARTBEAT_LOG,			/* 'level' as syslog, 'text' */
 };

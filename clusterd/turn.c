@@ -237,6 +237,9 @@ static void handle_heartbeat(struct turn *t)
 		case HEARTBEAT_REACHABLE:
 			agent_reachable(t->agent, e.yes, now_ms());
 			break;
+		case HEARTBEAT_ALONE:
+			agent_alone(t->agent, e.yes, now_ms());
+			break;
 		case HEARTBEAT_DISCARDED:
 			agent_discarded(t->agent, &e.cmd, e.yes, now_ms());
 			break;

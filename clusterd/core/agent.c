@@ -62,13 +62,16 @@ bool agent_quorate(const struct agent *a)
 		return true;
 	/*
 	 * Two nodes, one gone: whoever has the tie-break goes on alone.  "Gone" is not the group's word
-	 * (its side of the cut may be alive, and leased): the other's lease must be over.
+	 * (its side of the cut may be alive, and leased): the other's lease must be over, or its process
+	 * dead; and if we know nothing of it, because we have just begun, it must not be heard.
 	 */
 	unsigned int other = 3u - a->p.self;
 
-	return a->p.repl.n_nodes == 2 && a->reachable && mask_count(a->members) == 1 &&
-	       (repl_get_node(a->repl, other)->state != NODE_ONLINE ||
-		mask_has(a->lost | a->crashed, other));
+	if (a->p.repl.n_nodes != 2 || mask_count(a->members) != 1)
+		return false;
+	if (mask_has(a->lost | a->crashed, other))
+		return a->reachable;
+	return a->alone && repl_get_node(a->repl, other)->state != NODE_ONLINE;
 }
 
 static bool self_online(const struct agent *a)
@@ -537,6 +540,12 @@ void agent_reachable(struct agent *a, bool yes, int64_t now)
 {
 	(void)now;
 	a->reachable = yes;
+}
+
+void agent_alone(struct agent *a, bool yes, int64_t now)
+{
+	(void)now;
+	a->alone = yes;
 }
 
 void agent_set_link(struct agent *a, unsigned int service, const struct link *link)

@@ -88,6 +88,8 @@ void agent_lease_event(struct agent *a, const struct lease_event *e, int64_t now
 void agent_discarded(struct agent *a, const struct lease_cmd *cmd, bool ok, int64_t now);
 /* From lease_reachable(), whenever it changed. */
 void agent_reachable(struct agent *a, bool yes, int64_t now);
+/* From lease_alone(), whenever it changed. */
+void agent_alone(struct agent *a, bool yes, int64_t now);
 /* Links (MAC, addresses) found on the service interfaces: before the first tick, or when changed. */
 void agent_set_link(struct agent *a, unsigned int service, const struct link *link);
 /* Timers.  Call at agent_deadline() or later; and after every batch of the inputs above. */

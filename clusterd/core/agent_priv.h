@@ -60,7 +60,7 @@ struct agent {
 
 	bool up, synced, primary;	/* primary: in step in a quorate view so far */
 	bool config_differs;		/* the cluster's majority runs another configuration */
-	bool reachable;
+	bool reachable, alone;
 	uint64_t members;
 	uint64_t crashed;		/* their processes died while their machines live */
 	struct exchange_state *ex;

@@ -164,4 +164,10 @@ void lease_cleared(struct lease *l, unsigned int node, uint32_t term, uint32_t g
 /* True if enough peers echo our HELLOs that a lease could be had: worth asking for admission. */
 bool lease_reachable(const struct lease *l, int64_t now_us);
 
+/*
+ * Of two nodes: true if this one may act for the cluster without the other.  The tie-break alone is
+ * for us, and the other one has not been heard for so long that a lease of it would be over.
+ */
+bool lease_alone(const struct lease *l, int64_t now_us);
+
 #endif

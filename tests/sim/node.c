@@ -118,6 +118,14 @@ void node_lease_out(struct sim *s, struct node *n, struct lease_out *out)
 		n->reachable = reachable;
 		queue_note(s, n, true, &note);
 	}
+	bool alone = lease_alone(&n->lease, node_local(n, s->now));
+
+	if (alone != n->alone) {
+		struct note note = { .type = TO_ALONE, .yes = alone };
+
+		n->alone = alone;
+		queue_note(s, n, true, &note);
+	}
 	lease_reschedule(s, n);
 }
 
@@ -189,6 +197,9 @@ static void run_note(struct sim *s, struct node *n)
 		break;
 	case TO_REACHABLE:
 		agent_reachable(n->agent, note->yes, now);
+		break;
+	case TO_ALONE:
+		agent_alone(n->agent, note->yes, now);
 		break;
 	case TO_DISCARDED:
 		agent_discarded(n->agent, &note->cmd, note->yes, now);
@@ -307,7 +318,7 @@ void node_start(struct sim *s, struct node *n)
 		return;
 	n->life++;
 	n->running = true;
-	n->frozen = n->main_hung = n->reachable = n->connecting = n->was_connected = false;
+	n->frozen = n->main_hung = n->reachable = n->alone = n->connecting = n->was_connected = false;
 	/* As the daemon takes it from the real time clock: it grows, and means nothing else. */
 	n->incarnation = (uint64_t)s->now + 1 + (uint64_t)n->life;
 	p.incarnation = n->incarnation;

@@ -81,7 +81,7 @@ struct flow { struct flow *next; uint32_t id; uint8_t service, holder; uint32_t 
 
 /* From the lease thread to the main thread or back. */
 struct note {
-	enum { TO_EVENT, TO_REACHABLE, TO_DISCARDED, TO_CMD } type;
+	enum { TO_EVENT, TO_REACHABLE, TO_ALONE, TO_DISCARDED, TO_CMD } type;
 	bool yes;
 	struct lease_event ev;
 	struct lease_cmd cmd;
@@ -103,7 +103,7 @@ struct node {
 	struct fifo to_agent, to_lease;
 	int64_t to_agent_t, to_lease_t;	/* of the last one in each: they keep their order */
 	int64_t lease_at, agent_at;	/* next tick; older events are void */
-	bool reachable;
+	bool reachable, alone;
 	struct event *deferred;		/* what came while frozen */
 	unsigned int n_deferred, size_deferred;
 
