@@ -27,7 +27,7 @@ LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -liniparser -lpthread
 
 UTIL    := addr log buf jhash
 CONF    := conf_table conf_value conf_read conf_print conf_check conf_corosync
-CORE    := types msg assign repl repl_snap agent agent_exchange lease compile
+CORE    := types msg assign repl repl_snap agent agent_exchange agent_drain agent_status lease compile
 WIRE    := msg hello
 IO      := rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease netif flows group key hellosock
 CTL     := proto table server cmds status trace events

@@ -13,7 +13,6 @@
 #define REPEAT_MS      300	/* a message that does not show is sent again after that */
 #define SOON_MS        20	/* orders are carried out at once, but several together in one plan */
 #define FIRST_MS       400	/* nodes of a cluster that starts come together */
-#define COUNT_MS       500	/* between two looks at the draining connections */
 #define DIGEST_MS      10000
 #define FENCE_MEMORY_MS 60000
 
@@ -74,20 +73,20 @@ bool agent_quorate(const struct agent *a)
 	return a->alone && repl_get_node(a->repl, other)->state != NODE_ONLINE;
 }
 
-static bool self_online(const struct agent *a)
+bool agent_self_online(const struct agent *a)
 {
 	const struct repl_node *n = repl_get_node(a->repl, a->p.self);
 
 	return n->state == NODE_ONLINE && n->incarnation == a->p.incarnation;
 }
 
-static unsigned int coordinator(const struct agent *a)
+unsigned int agent_coordinator(const struct agent *a)
 {
 	return mask_lowest(repl_online(a->repl) & a->members);
 }
 
 /* While the exchange has not found out whose state counts, ours may be an old one. */
-static bool in_step(const struct agent *a)
+bool agent_in_step(const struct agent *a)
 {
 	return a->synced && agent_quorate(a) && exchange_settled(a);
 }
@@ -130,7 +129,7 @@ static void follow_peer(struct agent *a, unsigned int id)
 
 static void follow_self(struct agent *a)
 {
-	uint32_t term = self_online(a) ? repl_get_node(a->repl, a->p.self)->term : 0;
+	uint32_t term = agent_self_online(a) ? repl_get_node(a->repl, a->p.self)->term : 0;
 
 	if (a->term && term != a->term) {
 		a->fenced_term = a->term;
@@ -326,7 +325,7 @@ static void clear_tick(struct agent *a, unsigned int id, int64_t now)
 {
 	struct clear *c = &a->clear[id];
 
-	if (!c->active || !in_step(a))
+	if (!c->active || !agent_in_step(a))
 		return;
 	if (!(repl_online(a->repl) & ~node_bit(id) & ~c->acks)) {
 		c->active = false;
@@ -350,12 +349,12 @@ static void clear_tick(struct agent *a, unsigned int id, int64_t now)
 
 static void compare_digest(struct agent *a, const struct msg *m, int64_t now)
 {
-	unsigned int lead = coordinator(a);
+	unsigned int lead = agent_coordinator(a);
 
 	/* The sender was there when it sent: whoever is not yet, when it arrives, has missed something. */
 	bool behind = m->u.digest.epoch > repl_epoch(a->repl);
 
-	if (m->from == a->p.self || !in_step(a) || exchange_void(a, m))
+	if (m->from == a->p.self || !agent_in_step(a) || exchange_void(a, m))
 		return;
 	if (!behind && (m->u.digest.epoch != repl_epoch(a->repl) ||
 			m->u.digest.digest == repl_digest(a->repl)))
@@ -404,7 +403,7 @@ void agent_message(struct agent *a, const struct msg *m, int64_t now)
 		clear_ack(a, m);
 		break;
 	case MSG_DIGEST:
-		if (in_step(a))
+		if (agent_in_step(a))
 			compare_digest(a, m, now);
 		break;
 	case MSG_READY:
@@ -420,7 +419,7 @@ void agent_message(struct agent *a, const struct msg *m, int64_t now)
 		/* Only the majority's side may change the state; and an operator who knows better. */
 		if (exchange_void(a, m))
 			break;
-		if (in_step(a) || (a->synced && m->type == MSG_ORDER &&
+		if (agent_in_step(a) || (a->synced && m->type == MSG_ORDER &&
 				   m->u.order.type == ORDER_TAKEOVER))
 			agent_apply(a, m, now);
 		break;
@@ -567,7 +566,7 @@ static void tick_ready(struct agent *a, int64_t now)
 {
 	struct msg m = { .type = MSG_READY };
 
-	if (!in_step(a) || self_online(a) || a->stopping || !a->reachable ||
+	if (!agent_in_step(a) || agent_self_online(a) || a->stopping || !a->reachable ||
 	    a->ex->phase != EX_IDLE || a->installed != a->version || now < a->ready.again)
 		return;
 	a->ready.again = now + (repl_get_node(a->repl, a->p.self)->refused ? 2000 : 500);
@@ -584,10 +583,10 @@ static void tick_fail(struct agent *a, int64_t now)
 	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++) {
 		const struct repl_node *n = repl_get_node(a->repl, i);
 		/* Of ourselves we say it when the lease of the term that the group believes in is over. */
-		bool self = i == a->p.self && self_online(a) && n->term == a->fenced_term;
+		bool self = i == a->p.self && agent_self_online(a) && n->term == a->fenced_term;
 		struct msg m = { .type = MSG_FAIL };
 
-		if (!(mask_has(a->lost, i) || self) || !in_step(a) || !due(&a->fail[i], n->term, now))
+		if (!(mask_has(a->lost, i) || self) || !agent_in_step(a) || !due(&a->fail[i], n->term, now))
 			continue;
 		m.u.fail.node = (uint8_t)i;
 		m.u.fail.kind = self ? FAIL_SELF : FAIL_LEASE;
@@ -603,7 +602,7 @@ static void tick_plan_steps(struct agent *a, int64_t now)
 	struct msg m = { .type = MSG_NONE };
 
 	/* Without a lease we could not take what would be handed to us from the next phase on. */
-	if (!plan || !in_step(a) || !self_online(a) || a->installed != a->version || !a->leased)
+	if (!plan || !agent_in_step(a) || !agent_self_online(a) || a->installed != a->version || !a->leased)
 		return;
 	m.u.plan.plan = plan;
 	if (!mask_has(repl_plan_acks(a->repl), a->p.self) && due(&a->ack, plan, now)) {
@@ -628,7 +627,7 @@ static void tick_plan(struct agent *a, int64_t now)
 	bool soon = a->due_soon && now >= a->due_soon, quiet = a->due_quiet && now >= a->due_quiet;
 	struct msg m = { .type = MSG_PLAN };
 
-	if ((!soon && !quiet) || !in_step(a) || repl_plan(a->repl) || a->ex->phase != EX_IDLE)
+	if ((!soon && !quiet) || !agent_in_step(a) || repl_plan(a->repl) || a->ex->phase != EX_IDLE)
 		return;
 	if (!repl_plan_needed(a->repl)) {
 		a->due_soon = soon ? 0 : a->due_soon;
@@ -637,7 +636,7 @@ static void tick_plan(struct agent *a, int64_t now)
 	}
 	/* All watch, the coordinator speaks: if it dies, the next one is already counting. */
 	a->due_soon = now + REPEAT_MS;
-	if (coordinator(a) == a->p.self)
+	if (agent_coordinator(a) == a->p.self)
 		agent_send(a, &m);
 }
 
@@ -654,7 +653,7 @@ static void tick_grace(struct agent *a, int64_t now)
 		}
 		a->grace_end[i] = now + REPEAT_MS;
 		m.u.grace.node = (uint8_t)i;
-		if (in_step(a) && coordinator(a) == a->p.self)
+		if (agent_in_step(a) && agent_coordinator(a) == a->p.self)
 			agent_send(a, &m);
 	}
 }
@@ -663,7 +662,7 @@ static void tick_blocked(struct agent *a, int64_t now)
 {
 	uint64_t blocked = 0;
 
-	if (!in_step(a))
+	if (!agent_in_step(a))
 		return;		/* then it is we who are absent */
 	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
 		if (a->absent_since[i] && now - a->absent_since[i] > a->p.absent_ms)
@@ -681,7 +680,7 @@ static void tick_digest(struct agent *a, int64_t now)
 	if (now < a->next_digest)
 		return;
 	a->next_digest = now + DIGEST_MS;
-	if (!in_step(a) || !self_online(a) || a->ex->phase != EX_IDLE)
+	if (!agent_in_step(a) || !agent_self_online(a) || a->ex->phase != EX_IDLE)
 		return;
 	m.u.digest.epoch = repl_epoch(a->repl);
 	m.u.digest.digest = repl_digest(a->repl);
@@ -716,7 +715,7 @@ static void tick_stop(struct agent *a, int64_t now)
 	if (!a->stopping || a->stopped)
 		return;
 	if (!a->bye_sent) {
-		bool handing = in_step(a) && self_online(a) && a->leased && now < a->stop_deadline &&
+		bool handing = agent_in_step(a) && agent_self_online(a) && a->leased && now < a->stop_deadline &&
 			       !nobody_else(a);
 
 		if (handing && !n->leaving && due(&a->leave, 1, now)) {
@@ -732,7 +731,7 @@ static void tick_stop(struct agent *a, int64_t now)
 		m.type = MSG_BYE;
 		agent_send(a, &m);
 	}
-	if (n->state == NODE_ONLINE && in_step(a) && now < a->bye_deadline)
+	if (n->state == NODE_ONLINE && agent_in_step(a) && now < a->bye_deadline)
 		return;
 	a->stopped = true;
 	a->ops->stopped(a->arg);
@@ -756,92 +755,11 @@ void agent_tick(struct agent *a, int64_t now)
 
 int64_t agent_deadline(const struct agent *a)
 {
-	bool busy = a->up && (a->ex->phase != EX_IDLE || !a->synced || !self_online(a) || a->lost ||
+	bool busy = a->up && (a->ex->phase != EX_IDLE || !a->synced || !agent_self_online(a) || a->lost ||
 			      repl_plan(a->repl) || a->due_soon || a->stopping);
 
 	/* Coarse on purpose: nothing here is urgent, what is comes as an input. */
 	return a->last_tick + (busy ? 20 : 100);
-}
-
-/* ---- draining ---- */
-
-static int64_t drain_deadline(struct agent *a, uint32_t since, int64_t now)
-{
-	struct drain_clock *oldest = &a->clocks[0];
-
-	for (unsigned int i = 0; i < DRAIN_CLOCKS; i++) {
-		struct drain_clock *c = &a->clocks[i];
-
-		if (c->deadline && c->since == since)
-			return c->deadline;
-		if (c->deadline < oldest->deadline)
-			oldest = c;
-	}
-	*oldest = (struct drain_clock){ .since = since, .deadline = now + a->p.drain_timeout_ms };
-	return oldest->deadline;
-}
-
-static bool draining_here(const struct agent *a, const struct repl_bucket *k)
-{
-	return k->other == a->p.self && (k->phase == PHASE_DRAIN || k->phase == PHASE_GRACE);
-}
-
-bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, int64_t now)
-{
-	uint32_t n = 0, buckets = a->p.repl.buckets;
-
-	if (now < a->next_count[service])
-		return false;
-	a->next_count[service] = now + COUNT_MS;
-	if (!in_step(a) || !self_online(a))
-		return false;
-	memset(wanted, 0, buckets / 8);
-	for (uint32_t b = 0; b < buckets; b++) {
-		if (!draining_here(a, repl_get_bucket(a->repl, service, b)))
-			continue;
-		wanted[b / 8] |= (uint8_t)(1u << (b % 8));
-		n++;
-	}
-	a->counted_epoch[service] = repl_epoch(a->repl);
-	return n != 0;
-}
-
-static void send_drained(struct agent *a, unsigned int service, const uint8_t *bitmap, bool forced)
-{
-	struct msg m = { .type = MSG_DRAINED };
-
-	m.u.drained.service = (uint8_t)service;
-	m.u.drained.epoch = a->counted_epoch[service];
-	m.u.drained.forced = forced;
-	m.u.drained.size = a->p.repl.buckets / 8;
-	m.u.drained.bitmap = bitmap;
-	agent_send(a, &m);
-}
-
-void agent_counted(struct agent *a, unsigned int service, const uint8_t *empty, int64_t now)
-{
-	uint32_t n = 0, n_forced = 0, buckets = a->p.repl.buckets;
-
-	memset(a->bitmap, 0, buckets / 8);
-	memset(a->forced, 0, buckets / 8);
-	for (uint32_t b = 0; b < buckets; b++) {
-		const struct repl_bucket *k = repl_get_bucket(a->repl, service, b);
-		uint8_t bit = (uint8_t)(1u << (b % 8));
-
-		if (!draining_here(a, k))
-			continue;
-		if (empty[b / 8] & bit) {
-			a->bitmap[b / 8] |= bit;
-			n++;
-		} else if (now >= drain_deadline(a, k->since, now)) {
-			a->forced[b / 8] |= bit;
-			n_forced++;
-		}
-	}
-	if (n)
-		send_drained(a, service, a->bitmap, false);
-	if (n_forced)
-		send_drained(a, service, a->forced, true);
 }
 
 /* ---- operator ---- */
@@ -942,54 +860,3 @@ uint64_t agent_version(const struct agent *a) { return a->version; }
 bool agent_wants_install(const struct agent *a) { return a->installed != a->version; }
 uint64_t agent_lost(const struct agent *a) { return a->lost; }
 const struct repl *agent_repl(const struct agent *a) { return a->repl; }
-
-static const char *why_silent(const struct agent *a)
-{
-	if (a->leased && a->term)
-		return NULL;
-	if (a->stopping)
-		return "this node is stopping";
-	if (!a->up)
-		return "corosync is not there";
-	if (a->config_differs || repl_get_node(a->repl, a->p.self)->refused)
-		return "this node's clusterd.ini differs from the cluster's";
-	if (!agent_quorate(a))
-		return "there is no majority of nodes in the group";
-	if (!a->synced)
-		return "this node waits for the cluster's state";
-	if (!a->reachable)
-		return "too few nodes answer this node's heartbeat (is the UDP port open?)";
-	if (a->installed != a->version)
-		return "the kernel's rules are not installed";
-	return "this node waits for its lease";
-}
-
-void agent_get_status(const struct agent *a, struct agent_status *s)
-{
-	*s = (struct agent_status){
-		.group_up = a->up, .synced = a->synced, .quorate = agent_quorate(a),
-		.leased = a->leased, .fenced = !a->leased, .members = a->members,
-		.coordinator = coordinator(a), .why_silent = why_silent(a),
-		.digest_mismatches = a->n_mismatch, .snapshots_loaded = a->n_loaded,
-		.messages_bad = a->n_bad,
-	};
-}
-
-const char *agent_node_state(const struct agent *a, unsigned int id)
-{
-	const struct repl_node *n = repl_get_node(a->repl, id);
-
-	if (n->state != NODE_ONLINE) {
-		if (mask_has(a->members, id))
-			return "joining";
-		return n->state == NODE_FAILED ? "failed" : "offline";
-	}
-	if (mask_has(a->lost, id))
-		return "failed";
-	if (!n->drain && !n->leaving)
-		return "online";
-	for (unsigned int s = 0; s < a->p.repl.n_services; s++)
-		if (repl_owned(a->repl, s, id))
-			return "draining";
-	return repl_count(a->repl, PHASE_DRAIN, NOBODY, id) ? "draining" : "drained";
-}

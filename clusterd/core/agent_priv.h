@@ -97,6 +97,12 @@ struct agent {
 
 /* agent.c */
 bool agent_quorate(const struct agent *a);
+/* Holds the state that counts, on the majority's side: may speak and apply. */
+bool agent_in_step(const struct agent *a);
+/* This very process is admitted. */
+bool agent_self_online(const struct agent *a);
+/* Lowest admitted node of the view, or NOBODY. */
+unsigned int agent_coordinator(const struct agent *a);
 void agent_event(struct agent *a, int priority, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 void agent_send(struct agent *a, struct msg *m);
