@@ -83,7 +83,7 @@ static bool run_one(const struct scenario *sc, uint64_t seed, unsigned int nodes
 
 /* Returns the number of seeds that failed. */
 static unsigned int run_scenario(const struct scenario *sc, uint64_t seed, unsigned int count,
-				 unsigned int nodes, bool verbose)
+				 unsigned int nodes, bool verbose, bool first_only)
 {
 	struct result r = { 0 }, again = { 0 };
 	struct timespec t0, t1;
@@ -95,9 +95,9 @@ static unsigned int run_scenario(const struct scenario *sc, uint64_t seed, unsig
 			continue;
 		failed++;
 		/* The same seed is the same run: once more, with its trace. */
-		if (!verbose && failed <= 2)
+		if (!verbose && !first_only && failed <= 2)
 			run_one(sc, seed + n, nodes, 1, &again);
-		if (failed >= 10)
+		if (failed >= 10 || first_only)
 			break;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &t1);
@@ -115,11 +115,11 @@ static unsigned int run_scenario(const struct scenario *sc, uint64_t seed, unsig
 
 static int usage(void)
 {
-	fputs("usage: sim [-n NODES] [-s SEED] [-c COUNT] [-v] [SCENARIO...]\n"
+	fputs("usage: sim [-n NODES] [-s SEED] [-c COUNT] [-v] [-x] [SCENARIO...]\n"
 	      "  -n  nodes (default: by seed)    -s  first seed (default 1)\n"
 	      "  -c  seeds in all, shared out between the scenarios (default 1000); with scenarios\n"
 	      "      named: for each of them\n"
-	      "  -v  print everything that happens\n"
+	      "  -v  print everything that happens   -x  stop at the first failure, without its trace\n"
 	      "scenarios:", stderr);
 	for (unsigned int i = 0; i < n_scenarios; i++)
 		fprintf(stderr, " %s", scenarios[i].name);
@@ -131,10 +131,10 @@ int main(int argc, char **argv)
 {
 	unsigned int nodes = 0, count = 1000, passed = 0, failed = 0, shares = 0;
 	uint64_t seed = 1;
-	bool verbose = false;
+	bool verbose = false, first_only = false;
 	int c;
 
-	while ((c = getopt(argc, argv, "n:s:c:v")) != -1) {
+	while ((c = getopt(argc, argv, "n:s:c:vx")) != -1) {
 		if (c == 'n')
 			nodes = (unsigned int)strtoul(optarg, NULL, 10);
 		else if (c == 's')
@@ -143,6 +143,8 @@ int main(int argc, char **argv)
 			count = (unsigned int)strtoul(optarg, NULL, 10);
 		else if (c == 'v')
 			verbose = true;
+		else if (c == 'x')
+			first_only = true;
 		else
 			return usage();
 	}
@@ -168,10 +170,12 @@ int main(int argc, char **argv)
 			continue;
 		if (optind == argc)
 			n = (count * scenarios[k].share + shares - 1) / shares;
-		if (run_scenario(&scenarios[k], seed, n, nodes, verbose))
+		if (run_scenario(&scenarios[k], seed, n, nodes, verbose, first_only))
 			failed++;
 		else
 			passed++;
+		if (failed && first_only)
+			break;
 	}
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;

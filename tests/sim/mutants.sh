@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Breaks the rules of core/ one at a time, in a copy, and expects the simulator to find out.
+# usage: mutants.sh [WORD]   only mutants whose names hold WORD
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+only=${1:-}
+passed=0 failed=0
+flags="-std=gnu11 -O2 -D_GNU_SOURCE -I$dir/clusterd -I$dir/tests/sim"
+
+cp -r clusterd tests/sim "$dir/" && mkdir "$dir/tests" && mv "$dir/sim" "$dir/tests/" && mkdir "$dir/o" || exit 1
+sources="$(ls "$dir"/clusterd/core/*.c "$dir"/tests/sim/*.c) $dir/clusterd/wire/msg.c
+	$dir/clusterd/util/addr.c $dir/clusterd/util/buf.c $dir/clusterd/util/jhash.c"
+for c in $sources; do
+	o=$dir/o/$(echo "${c#"$dir"/}" | tr / _).o
+	${CC:-gcc} $flags -c -o "$o" "$c" || exit 1
+done
+
+# mutant NAME FILE SED FIRST-SEED SEEDS SCENARIO...  (where it was found, to be quick)
+mutant()
+{
+	local name=$1 file=$2 edit=$3 first=$4 seeds=$5 out status
+	shift 5
+	case $name in *"$only"*) ;; *) return ;; esac
+	local o=$dir/o/clusterd_core_$file.o
+	sed -E "$edit" "clusterd/core/$file" > "$dir/clusterd/core/$file"
+	if cmp -s "clusterd/core/$file" "$dir/clusterd/core/$file"; then
+		echo "not ok - $name: the rule is not where it was"
+		failed=$((failed + 1))
+		return
+	fi
+	cp "$o" "$dir/keep.o"
+	if ! ${CC:-gcc} $flags -w -c -o "$o" "$dir/clusterd/core/$file" ||
+	   ! ${CC:-gcc} -o "$dir/sim" "$dir"/o/*.o; then
+		echo "not ok - $name: does not compile"
+		failed=$((failed + 1))
+	elif out=$(timeout 100 "$dir/sim" -x -s "$first" -c "$seeds" "$@"); status=$?; [ $status != 1 ]; then
+		echo "not ok - $name: not found in $seeds seeds of $* (exit status $status)"
+		failed=$((failed + 1))
+	else
+		echo "ok - $name: $(echo "$out" | sed -n 's/^\([^ ]*\) *\([0-9]*\) seeds.*FAILED$/\1, \2 seeds/p')"
+		passed=$((passed + 1))
+	fi
+	cp "$dir/keep.o" "$o"
+	cp "clusterd/core/$file" "$dir/clusterd/core/$file"
+}
+
+# the lease
+mutant "an expired grant is given again at once" lease.c \
+	's/if \(p->grant == GRANT_GRANTING && !p->blocked\)/if (!p->blocked \&\& (p->grant = GRANT_GRANTING))/' 2600 400 flap-all
+mutant "a lapsed lease comes back by itself" lease.c \
+	'/^static void become_fenced/,/^}/s/l->term = 0;//' 1 100 isolated
+mutant "no margin for clocks and timers" lease.c \
+	's/return lease_us \/ 10 \+ 5000;/return 0;/' 200 800 isolated
+mutant "a grant lasts from when its echo arrives" lease.c \
+	's/if \(l->term && h->echo_seq >= l->seq_min && sent \+/if (l->term \&\& (sent = now_us) \&\& sent +/' 1 300 sigstop
+mutant "a peer that expired is echoed" lease.c \
+	'/^static bool may_echo/,/^}/s/p->grant == GRANT_GRANTING;/true;/' 1 500 flap-all
+mutant "half of the nodes is a majority" lease.c \
+	's/return n \/ 2 \+ 1;/return n > 2 ? n \/ 2 : n \/ 2 + 1;/' 1 100 isolated
+mutant "one report too few makes a peer lost" lease.c \
+	'/^static unsigned int reports_needed/,/^}/s/return votes_needed\(l\);/return votes_needed(l) - 1;/' 1 100 partial-cut
+mutant "the witness's answer alone makes a peer lost" lease.c \
+	's/return witness_says_lost\(l, now_us\) \? 1 : 0;/return l->witness_until_us > now_us ? 1 : 0;/' 1 1000 two-witness
+
+# moves
+mutant "PREPARE does not wait for everybody" repl.c \
+	'/^static void advance_plan/,/^}/s/if \(online & ~r->acks\)/if (false)/' 800 600 flap-all move-loss
+mutant "an heir who knows of the move takes the bucket" repl.c \
+	's/return k->other == self && is_heir/return is_heir/' 1 1000 move-loss
+mutant "a survivor of a hand-over goes by heir()" repl.c \
+	'/^bool repl_inherits/,/^}/s/return k->other == self;/return is_heir(r, service, b, self, lost);/' 1 1000 move-loss
+mutant "no grace for a crashed daemon" repl.c \
+	'/^static void await_return/,/^}/s/\? PHASE_GRACE : PHASE_STABLE/? PHASE_STABLE : PHASE_STABLE/; /^static void await_return/,/^}/s/\.other = \(uint8_t\)crashed/.other = 0/' 1 100 crash-restart
+mutant "steps are told before the kernel has them" agent.c \
+	'/^static void tick_plan_steps/,/^}/s/a->installed != a->version/false/' 1 200 flap-all planned
+mutant "ACK without a lease" agent.c \
+	'/^static void tick_plan_steps/,/^}/s/\|\| !a->leased/|| false/' 600 800 sigstop isolated
+mutant "ADOPTED while old owners are still to leave" agent.c \
+	's/!repl_count\(a->repl, PHASE_HANDOFF, NOBODY, a->p.self\) && //' 1 500 power-off planned
+mutant "admission before the table is installed" agent.c \
+	'/^static void follow_self/,/^}/s/a->installed == a->version && //' 400 600 move-loss
+mutant "a new owner resets what its predecessor serves" compile.c \
+	's/act\(owner \? BUCKET_ADOPTING : BUCKET_DRAINING, NOBODY\)/act(owner ? BUCKET_MINE : BUCKET_DRAINING, NOBODY)/' 1 100 planned
+mutant "nobody takes what is handed over" compile.c \
+	's/other \? act\(BUCKET_ARRIVING, NOBODY\) : act\(BUCKET_LEAVING, k->other\)/other ? act(BUCKET_FOREIGN, NOBODY) : act(BUCKET_LEAVING, k->other)/' 1 100 planned
+mutant "both sides of a hand-over accept" compile.c \
+	's/owner \? act\(BUCKET_ADOPTING, NOBODY\) : act\(BUCKET_LEAVING, k->owner\)/act(BUCKET_ADOPTING, NOBODY)/' 1 100 planned
+
+# agreement
+mutant "messages are applied while the exchange collects" agent_exchange.c \
+	'/^bool exchange_settled/,/^}/s/return .*/return true;/; s/\(a->ex->phase == EX_SNAP && !a->ex->hold\);//' 1 500 flap-all
+mutant "a minority builds on the state" agent_exchange.c \
+	's/e->hold = .*/e->hold = false;/' 50900 100 random
+mutant "terms come again in another history" repl.c \
+	's/\(uint32_t\)\(repl_mix\(0, r->lineage\) >> 32\)/0/' 50800 100 random
+mutant "what came during the exchange is forgotten" agent_exchange.c \
+	'/^static void replay/,/^}/s/i < e->n_kept/i < 0/' 1 300 boot partition flap-all
+mutant "a plan knows nothing of shares" repl.c \
+	'/^static void apply_plan/,/^}/s/k->other = restore \? k->other : r->next\[b\];/k->other = restore ? k->other : (r->next[b] % r->p.n_nodes) + 1;/' 1 50 boot
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
