@@ -15,6 +15,7 @@
 #define FIRST_MS       400	/* nodes of a cluster that starts come together */
 #define DIGEST_MS      10000
 #define FENCE_MEMORY_MS 60000
+#define UNLEASED_MS    3000	/* admitted, and still no lease: others may be waiting for us */
 
 /* ---- small things ---- */
 
@@ -140,6 +141,7 @@ static void follow_self(struct agent *a)
 	/* A new term starts only on a table that belongs to it. */
 	if (term && !a->term && term != a->fenced_term && a->installed == a->version && !a->stopping) {
 		a->term = term;
+		a->admitted_at = a->last_tick;
 		command(a, (struct lease_cmd){ .type = LCMD_ADMIT, .term = term });
 	}
 }
@@ -578,6 +580,15 @@ static void tick_ready(struct agent *a, int64_t now)
 	agent_send(a, &m);
 }
 
+/* A plan waits for every admitted node, and one without a lease cannot take part: step back. */
+static void tick_unleased(struct agent *a, int64_t now)
+{
+	if (!a->term || a->leased || now - a->admitted_at < UNLEASED_MS)
+		return;
+	a->admitted_at = now;
+	command(a, (struct lease_cmd){ .type = LCMD_FENCE });
+}
+
 static void tick_fail(struct agent *a, int64_t now)
 {
 	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++) {
@@ -742,6 +753,7 @@ void agent_tick(struct agent *a, int64_t now)
 	a->last_tick = now;
 	exchange_tick(a, now);
 	tick_blocked(a, now);
+	tick_unleased(a, now);
 	tick_fail(a, now);
 	tick_plan_steps(a, now);
 	tick_ready(a, now);

@@ -74,6 +74,7 @@ struct agent {
 	uint64_t told_incarnation[NODES_MAX + 1];
 	uint64_t told_dead, told_blocked;
 	uint32_t term, fenced_term;	/* admitted with; last one that ended */
+	int64_t admitted_at;
 	bool leased;
 	unsigned int fences;		/* lately: slows re-admission down */
 	int64_t last_fence;
