@@ -89,7 +89,10 @@ def timeline(w, mine, since, until, width=0.05):
     out = ""
     for i in range(round((until - since) / width)):
         cell = cells.get(i)
-        out += " " if not cell else "x" if all(cell) else "+" if any(cell) else "."
+        if cell:
+            out += "x" if all(cell) else "+" if any(cell) else "."
+        else:
+            out += out[-1:] or "."    # nobody asked just then
     return out
 
 

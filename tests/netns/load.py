@@ -107,6 +107,8 @@ class Probe:
             raise
         self.open[family, sport] = self
         rc = self.sock.connect_ex(loop.dst[family])
+        if rc == errno.EADDRNOTAVAIL:
+            return self.close()    # the port still belongs to what an earlier load left behind
         if rc not in (0, errno.EINPROGRESS):
             return self.done(os.strerror(rc))
         loop.sel.register(self.sock, selectors.EVENT_WRITE, self.writable)

@@ -171,6 +171,12 @@ def outage(probes, mine, t0):
     return max(0.0, after[bad[-1] + 1][1] - t0)
 
 
+def gap(probes, mine):
+    """Seconds from the first to the last bad probe of 'mine', at most: 0 if all were good."""
+    bad = [r[1] for r in probes if (r[2], r[3]) in mine and failed(r)]
+    return max(bad) - min(bad) if bad else 0.0
+
+
 def median(values):
     return statistics.median(values)
 

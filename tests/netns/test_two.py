@@ -24,6 +24,17 @@ def survives(c, victim):
     serves_evenly(c, [f"n{3 - victim}"])
 
 
+def returns(c, victim):
+    """The one that served alone goes on as if nothing were."""
+    with Watched(c, conns=30) as w:
+        w.mark()
+        c[victim].power_on()
+        c.settle(draining=True)
+        time.sleep(1)
+    w.nobody_noticed()
+    c.settle()
+
+
 def falls_silent(c, victim):
     w = lose(c, victim)
     w.quiet(3 - victim, 1.0)
@@ -61,8 +72,7 @@ def test_two_none(c):
 def test_two_lowest(c):
     """tiebreak = lowest: n1 goes on without n2, never n2 without n1."""
     survives(c, 2)
-    c[2].power_on()
-    c.settle()
+    returns(c, 2)
     falls_silent(c, 1)
     c[1].power_on()
     c.settle()
@@ -74,8 +84,7 @@ def test_two_witness(c):
     """tiebreak = ADDRESS: either survivor that reaches the witness goes on; parted, never both alone."""
     for victim in (1, 2):
         survives(c, victim)
-        c[victim].power_on()
-        c.settle()
+        returns(c, victim)
     parted(c)
 
 
