@@ -70,6 +70,21 @@ def test_sigkill(c):
     note(c, f"outage {max(outages) * 1000:.0f} ms")
 
 
+@case(timeout=120)
+def test_sigkill_overlap(c):
+    """The tables of a killed daemon are gone before its heirs hear of its death: twelve kills, dense SYNs."""
+    both = []
+    for victim in (1, 2, 3) * 4:
+        with Watched(c, conns=0, rate=1500, ports=1500, baseline=0.5) as w:
+            w.mark()
+            c[victim].kill_clusterd(signal.SIGKILL)
+            time.sleep(0.3)
+        both.append(len(measure.double_accepts(w.packets)))
+        c[victim].start_clusterd()
+        c.settle()
+    expect(not any(both), f"connections accepted by two nodes, kill by kill: {both}")
+
+
 @case()
 def test_sigkill_restart(c):
     """SIGKILL and restart within the grace, as systemd does it: established connections survive."""
