@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "setup.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -187,10 +186,6 @@ static int open_tables(struct setup *s, const struct rules_want *want)
 		    err == -EOPNOTSUPP ? " (does this kernel have nf_tables with netdev ingress?)" : hint(err));
 		return err;
 	}
-	s->fd_floor = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
-	if (s->fd_floor >= 0)
-		close(s->fd_floor);
-	assert(s->fd_floor > rules_fd(s->rules));
 	return 0;
 }
 

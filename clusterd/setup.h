@@ -21,11 +21,6 @@ struct setup {
 	struct netif *netif;
 	struct rules *rules;
 	struct lease_table *lease;	/* whoever takes it over sets it to NULL */
-	/*
-	 * The lowest fd free after the two above were opened: corosync's must not be lower, because a
-	 * dying process closes its fds in ascending order.
-	 */
-	int fd_floor;
 	unsigned int n_vips;
 	struct addr vip[SERVICES_MAX * VIPS_MAX];
 };

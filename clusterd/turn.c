@@ -153,7 +153,8 @@ static void group_is_up(void *arg, unsigned int local_id)
 {
 	struct turn *t = arg;
 
-	assert(group_fd(t->group) >= t->setup->fd_floor);
+	/* See rules.h: our tables must die before our place in the group. */
+	assert(group_fd(t->group) < RULES_FD_MIN);
 	if (local_id != t->self) {
 		log_msg(LOG_ERR, "group", "corosync's nodeid of this node is %u, but in clusterd.ini %s is "
 			"number %u; use the corosync.conf that 'clusterctl corosync-conf' prints",
@@ -760,7 +761,6 @@ int turn_start(struct turn *t, struct setup *setup)
 	int err;
 
 	t->setup = setup;
-	/* Not before: no fd below setup->fd_floor may ever be closed (flows_count() reconnects). */
 	err = flows_open(&t->flows);
 	if (!err)
 		err = sd_event_new(&t->event);

@@ -46,6 +46,8 @@
 
 struct rules;
 
+#define RULES_FD_MIN 600	/* below the usual soft limit of 1024; nothing else of ours gets there */
+
 /* Where a peer can be reached on the L2 of one interface.  Zero MAC: not known, nothing is handed. */
 struct rules_peer {
 	uint8_t id;
@@ -77,9 +79,9 @@ struct rules_params {
 };
 
 /*
- * Opens the socket in the current network namespace (close-on-exec).  Must be called before
- * connecting to corosync: at the death of the process the kernel closes fds in ascending order, and
- * the tables must be gone before the group can see us leave.
+ * Opens the socket in the current network namespace (close-on-exec).  Its descriptor, like the lease
+ * table's, is RULES_FD_MIN or higher: at the death of the process the kernel releases the highest
+ * descriptor first, and the tables must be gone before the group can see us leave.
  */
 int rules_open(struct rules **out, const struct rules_params *params);
 

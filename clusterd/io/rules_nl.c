@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,6 +11,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 
+#include "io/rules.h"
 #include "io/rules_nl.h"
 
 #ifndef ERESTART
@@ -33,6 +35,20 @@ static int64_t now_us(void)
 	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
+/*
+ * At the death of a process the kernel releases its files with the highest descriptor first (exit
+ * queues them as task work, which runs last in, first out: kernel/task_work.c; measured).  The
+ * tables must be gone before corosync's socket is, which tells the group that we are.
+ */
+static int move_up(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, RULES_FD_MIN), err = errno;
+
+	close(fd);
+	errno = err;
+	return high;
+}
+
 int rules_nl_open(struct rules_nl **out)
 {
 	struct sockaddr_nl addr = { .nl_family = AF_NETLINK };
@@ -43,6 +59,8 @@ int rules_nl_open(struct rules_nl **out)
 	if (!nl)
 		return -ENOMEM;
 	nl->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
+	if (nl->fd >= 0)
+		nl->fd = move_up(nl->fd);
 	if (nl->fd < 0 || bind(nl->fd, (struct sockaddr *)&addr, sizeof(addr)) ||
 	    getsockname(nl->fd, (struct sockaddr *)&addr, &len))
 		goto fail;
