@@ -258,6 +258,9 @@ static void decide(struct agent *a, int64_t now)
 	e->winner = newest(e, among);
 	const struct told *w = &e->told[e->winner];
 
+	if (w->config != a->p.config && !a->config_differs)
+		agent_event(a, LOG_ERR, "CONFIG_DIFFERS", "this node's clusterd.ini differs from the "
+			    "majority's (%s has theirs): it takes no traffic", agent_name(a, e->winner));
 	a->config_differs = w->config != a->p.config;
 	set_synced(a, !a->config_differs && w->epoch == e->own.epoch && w->digest == e->own.digest);
 	uint64_t holders = 0;

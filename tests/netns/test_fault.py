@@ -38,9 +38,9 @@ def test_power_off(c):
         w.quiet(victim, 0.05)
         wait(lambda: c.state_of(f"n{victim}", victim % 3 + 1) in ("failed", "offline"), 10,
              "status to show the loss")
-        wait(c.settled, 15, "the survivors to settle")
+        wait(lambda: c.settled(draining=True), 15, "the survivors to settle")
         c[victim].power_on()
-        c.settle()
+        c.settle(draining=True)
     note(c, f"median outage {measure.median(outages) * 1000:.0f} ms of the lost node's clients")
     expect(measure.median(outages) < 2 * LEASE_MS / 1000 + 0.1,
            f"median outage {measure.median(outages) * 1000:.0f} ms")
@@ -66,7 +66,7 @@ def test_sigkill(c):
         outages.append(outage)
         w.quiet(victim, 0.1)
         c[victim].start_clusterd()
-        c.settle()
+        c.settle(draining=True)
     note(c, f"outage {max(outages) * 1000:.0f} ms")
 
 
@@ -81,7 +81,7 @@ def test_sigkill_overlap(c):
             time.sleep(0.3)
         both.append(len(measure.double_accepts(w.packets)))
         c[victim].start_clusterd()
-        c.settle()
+        c.settle(draining=True)
     expect(not any(both), f"connections accepted by two nodes, kill by kill: {both}")
 
 
@@ -103,7 +103,7 @@ def test_sigkill_restart(c):
     resets = measure.resets(w.packets)
     expect(not resets, lambda: f"nodes sent resets: {few(resets)}")
     note(c, f"outage for new connections {w.outage('n2') * 1000:.0f} ms")
-    c.settle()
+    c.settle(draining=True)
 
 
 @case()
@@ -218,7 +218,7 @@ def test_flapping(c):
         time.sleep(1)
     w.others_untouched("n2")
     w.one_speaker([(2, w.t0, FOREVER)])
-    c.settle(30)
+    c.settle(30, draining=True)
     serves_evenly(c, ["n1", "n2", "n3"])
 
 
@@ -237,7 +237,7 @@ def test_majority_lost(c):
     same(c[1].run(["curl", "-s", "-m", "2", f"http://{VIP4}/"]).stdout.strip(), "n1",
          "its own connection to the VIP")
     c[2].power_on()
-    c.settle()
+    c.settle(draining=True)
     serves_evenly(c, ["n1", "n2"])
 
 
@@ -257,7 +257,7 @@ def test_two_of_five(c):
     outage = max(w.outage("n2"), w.outage("n5"))
     expect(outage < OUTAGE_MAX, f"outage of {outage * 1000:.0f} ms")
     note(c, f"outage {outage * 1000:.0f} ms")
-    wait(c.settled, 15, "the survivors to settle")
+    wait(lambda: c.settled(draining=True), 15, "the survivors to settle")
     serves_evenly(c, ["n1", "n3", "n4"])
 
 
@@ -273,4 +273,4 @@ def test_replayed_hello(c):
             measure.inject([c[1].port, c[3].port], frames, 0.5)
     lost_one(c, 2, act)
     c[2].power_on()
-    c.settle()
+    c.settle(draining=True)
