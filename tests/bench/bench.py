@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 
@@ -151,7 +152,7 @@ class Runner:
             else:
                 self.close()
                 func(self.opts, self.table.add)
-        except (LabError, RuntimeError, OSError, ValueError) as err:
+        except (LabError, RuntimeError, OSError, ValueError, subprocess.SubprocessError) as err:
             print(f"# {name}: {type(err).__name__}: {err}")
             if self.lab:
                 print("\n".join("# " + line for line in self.lab.tails().splitlines()), flush=True)
@@ -164,7 +165,7 @@ def main():
     names = [s[0] for s in SECTIONS]
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--only", metavar="NAMES", help="comma-separated: " + ", ".join(names))
-    p.add_argument("--full", action="store_true", help="more runs, ten minutes of load: half an hour")
+    p.add_argument("--full", action="store_true", help="more runs and ten minutes of busy loops: half an hour instead of six minutes")
     p.add_argument("--out", metavar="FILE", type=argparse.FileType("w"),
                    help="write the table there too, as markdown (FILE.md) or JSON")
     opts = p.parse_args()
