@@ -165,13 +165,15 @@ def main():
     names = [s[0] for s in SECTIONS]
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--only", metavar="NAMES", help="comma-separated: " + ", ".join(names))
-    p.add_argument("--full", action="store_true", help="more runs and ten minutes of busy loops: half an hour instead of six minutes")
+    p.add_argument("--full", action="store_true",
+                   help="more runs and ten minutes of busy loops: half an hour instead of six minutes")
     p.add_argument("--out", metavar="FILE", type=argparse.FileType("w"),
                    help="write the table there too, as markdown (FILE.md) or JSON")
     opts = p.parse_args()
     chosen = opts.only.split(",") if opts.only else names
     if set(chosen) - set(names):
-        p.error(f"--only: unknown {', '.join(sorted(set(chosen) - set(names)))}; there are {', '.join(names)}")
+        p.error(f"--only: unknown {', '.join(sorted(set(chosen) - set(names)))}; "
+                f"there are {', '.join(names)}")
     if not os.path.exists(CLUSTERD):
         p.error(f"{CLUSTERD} is not built")
     sandbox.enter()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rows that need the daemon: HTTP throughput, outages, false fencings, idle cost.  Labs: tests/netns/lab.py."""
+"""Rows that need the daemon: HTTP throughput, outages, false fencings, idle cost."""
 
 import collections
 import contextlib
@@ -79,7 +79,8 @@ def rows_http(opts, add):
                 c[1].run(f"ip addr del {VIP4}/32 dev eth0; ip addr del {VIP6}/128 dev eth0")
                 c[1].start_clusterd()
                 c.settle()
-    how = f"wrk -t1 -c32 -d{seconds}s over the VIP; one node and its client on a wire, the same nginx; {rounds} rounds by turns"
+    how = (f"wrk -t1 -c32 -d{seconds}s over the VIP; one node and its client on a wire, the same nginx; "
+           f"{rounds} rounds by turns")
     add("HTTP with clusterd", spread(with_it), "requests/s", None, how)
     add("HTTP without clusterd", spread(without), "requests/s", None, "the same address set by hand")
     add("HTTP with / without clusterd", [statistics.median(with_it) / statistics.median(without)],
