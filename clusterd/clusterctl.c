@@ -17,6 +17,7 @@
 
 #define JSON_FLAGS (JSON_INDENT(2) | JSON_REAL_PRECISION(6))
 #define WAIT_POLL_MS 500
+#define ORDER_POLL_MS 5
 #define WAIT_ORDER_MS 10000	/* until an order of ours must have come back from the group */
 
 struct options {
@@ -122,6 +123,35 @@ static const json_t *find_node(const json_t *nodes, const char *name)
 			return n;
 	}
 	return NULL;
+}
+
+/* Until the order has come back from the group: what is asked next shall show it. */
+static int wait_ordered(struct client_conn *c, json_int_t number)
+{
+	json_t *request = json_pack("{s:s}", "cmd", "status"), *status;
+	unsigned int waited_ms = 0;
+	int code = -1;
+
+	while (code < 0) {
+		status = NULL;
+		code = ask(c, request, &status);
+		if (code)
+			break;
+		const json_t *done = json_object_get(json_object_get(status, "cluster"), "orders_done");
+
+		if (json_integer_value(done) < number) {
+			code = -1;
+			usleep(ORDER_POLL_MS * 1000);
+			waited_ms += ORDER_POLL_MS;
+		}
+		json_decref(status);
+		if (code < 0 && waited_ms > WAIT_ORDER_MS) {
+			fprintf(stderr, "clusterctl: the group has not confirmed the order\n");
+			code = CTL_FAILED;
+		}
+	}
+	json_decref(request);
+	return code;
 }
 
 /*
@@ -240,6 +270,10 @@ static int cmd_daemon(const struct ctl_cmd *cmd, const struct options *o, char *
 	}
 	code = ask(&c, request, &result);
 	json_decref(request);
+	const json_t *number = json_object_get(result, "number");
+
+	if (code == CTL_DONE && number)
+		code = wait_ordered(&c, json_integer_value(number));
 	if (code == CTL_DONE && o->wait)
 		code = wait_drained(&c, args[0]);
 	if (code == CTL_DONE) {

@@ -272,6 +272,9 @@ void agent_apply(struct agent *a, const struct msg *m, int64_t now)
 		a->n_bad++;
 		return;
 	}
+	if (m->type == MSG_ORDER && m->from == a->p.self && m->incarnation == a->p.incarnation &&
+	    m->u.order.type != ORDER_LEAVE)
+		a->n_back++;
 	for (unsigned int i = 0; i < fx.n_notes; i++)
 		follow_note(a, &fx.note[i], now);
 	if (fx.tables)
@@ -807,6 +810,7 @@ int agent_order(struct agent *a, enum order_type type, unsigned int node, uint16
 	m.u.order.type = (uint8_t)type;
 	m.u.order.node = (uint8_t)node;
 	m.u.order.value = type == ORDER_TAKEOVER ? (uint16_t)repl_get_node(a->repl, node)->term : value;
+	a->n_ordered++;
 	agent_send(a, &m);
 	return 0;
 }

@@ -128,6 +128,7 @@ struct agent_status {
 	unsigned int coordinator;
 	const char *why_silent;		/* static text: why this node serves nothing; NULL: it serves */
 	uint64_t digest_mismatches, snapshots_loaded, messages_bad;
+	uint64_t orders_sent, orders_back;	/* by agent_order() here; and come back in the order */
 };
 void agent_get_status(const struct agent *a, struct agent_status *s);
 /* "online", "joining", "draining", "drained", "offline", "failed" */

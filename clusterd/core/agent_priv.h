@@ -93,7 +93,7 @@ struct agent {
 	bool stopping, bye_sent, stopped;
 	int64_t stop_deadline, bye_deadline;
 
-	uint64_t n_mismatch, n_loaded, n_bad;
+	uint64_t n_mismatch, n_loaded, n_bad, n_ordered, n_back;
 };
 
 /* agent.c */

@@ -90,7 +90,12 @@ static json_t *order(const struct ctl_ctx *x, enum order_type type, unsigned int
 	err = x->order(x->arg, type, node, value, &why);
 	if (err)
 		return proto_error(CTL_FAILED, "refused: %s", why ? why : strerror(-err));
-	return proto_result(json_pack("{s:b, s:o}", "ordered", 1, "node", status_name(x, node)));
+	struct agent_status s;
+
+	/* Whoever asked can wait until status shows that many orders of this node's as done. */
+	agent_get_status(x->agent, &s);
+	return proto_result(json_pack("{s:b, s:o, s:I}", "ordered", 1, "node", status_name(x, node),
+				      "number", (json_int_t)s.orders_sent));
 }
 
 /* NOBODY with '*refusal' if there is no such node. */

@@ -98,6 +98,7 @@ static json_t *cluster(const struct ctl_ctx *x)
 	json_object_set_new(o, "lost", names(x, agent_lost(x->agent)));
 	json_object_set_new(o, "declared_dead", names(x, repl_dead(r)));
 	json_object_set_new(o, "moving", json_integer(moving));
+	json_object_set_new(o, "orders_done", json_integer((json_int_t)s.orders_back));
 	json_object_set_new(o, "plan", json_integer((json_int_t)repl_plan(r)));
 	json_object_set_new(o, "config", hex64(conf_digest(x->conf)));
 	json_object_set_new(o, "lease_ms", json_integer(x->conf->lease_ms));
