@@ -633,7 +633,7 @@ int rules_repair(struct rules *r, const struct rules_want *want)
 		chains += r->plan.obj[i].kind == OBJ_CHAIN && r->plan.obj[i].family == RULES_NETDEV;
 	/* Nobody can change a table that we own, but a device that goes takes its chain along. */
 	if (!found_table(r, &f, RULES_NETDEV) || !found_table(r, &f, RULES_INET) ||
-	    !found_table(r, &f, RULES_ARP) || f.n_chains != chains)
+	    !found_table(r, &f, RULES_ARP) || !found_table(r, &f, RULES_IP6) || f.n_chains != chains)
 		r->known = false;
 	return rules_commit(r, want);
 }

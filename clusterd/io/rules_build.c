@@ -19,7 +19,7 @@
 /* Priorities.  The kernel's: raw -300, conntrack -200, mangle -150. */
 enum {
 	PRIO_LIVE_INGRESS = -10, PRIO_LEASE_INGRESS = 10,
-	PRIO_GUARD_EARLY = -310, PRIO_LIVE_CHECK = -150, PRIO_GUARD_LATE = -140,
+	PRIO_LIVE_CHECK = -150, PRIO_GUARD = -140,
 	PRIO_LIVE_OUT = 0, PRIO_GUARD_OUT = 10,
 };
 
@@ -441,7 +441,6 @@ static void ct_state(struct rules_mk *b, uint32_t bits)
 static void nd_match(struct rules_mk *b, uint8_t type, const struct addr *vip)
 {
 	mk_rule(b);
-	mk_is_nfproto(b, NFPROTO_IPV6);
 	mk_is_l4proto(b, IPPROTO_ICMPV6);
 	mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ICMP_TYPE, 1, REG(0));
 	mk_cmp8(b, REG(0), type);
@@ -528,6 +527,8 @@ static void inet_table(struct rules_mk *b, const struct rules_want *w)
 	/* What the guard says as well, so that nothing slips through where it was flushed away. */
 	accept_loopback(b);
 	vip_drop_rules(b);
+	/* A table of its own family: what IPv4 sends does not pass here. */
+	mk_table(b, RULES_IP6, "clusterd", NFT_TABLE_F_OWNER);
 	mk_base_chain(b, "out", NF_INET_LOCAL_OUT, PRIO_LIVE_OUT, NULL);
 	each_vip(b, w, AF_INET6, nd_set_rules);
 }
@@ -604,19 +605,9 @@ int rules_plan_guard(struct rules_plan *p, const struct rules_want *want)
 	mk_table(&b, RULES_INET, "clusterd_guard", 0);
 	mk_add_obj(&b, OBJ_COUNTER, "stopped");
 	mk_add_obj(&b, OBJ_COUNTER, "waiting");
-	mk_add_obj(&b, OBJ_COUNTER, "silenced");
 	vip_sets(&b, want, true);
-	mk_base_chain(&b, "early", NF_INET_PRE_ROUTING, PRIO_GUARD_EARLY, NULL);
-	accept_loopback(&b);
-	mk_rule(&b);
-	mk_is_mark(&b, ACCEPT_LEASED);
-	mk_verdict(&b, NF_ACCEPT);
-	mk_rule(&b);
-	mk_is_mark(&b, CHECK_LEASED);
-	mk_verdict(&b, NF_ACCEPT);
-	vip_drop_rules(&b);
-
-	mk_base_chain(&b, "late", NF_INET_PRE_ROUTING, PRIO_GUARD_LATE, NULL);
+	/* Behind conntrack and the live check: one chain less for every packet that is let in. */
+	mk_base_chain(&b, "in", NF_INET_PRE_ROUTING, PRIO_GUARD, NULL);
 	mk_rule(&b);
 	mk_is_mark(&b, ACCEPT_LEASED);
 	mk_set_mark(&b, 0);	/* nobody downstream shall see our mark */
@@ -634,7 +625,11 @@ int rules_plan_guard(struct rules_plan *p, const struct rules_want *want)
 	mk_is_mark(&b, CHECK_LEASED);
 	mk_counter(&b, "stopped");
 	mk_verdict(&b, NF_DROP);
+	accept_loopback(&b);
+	vip_drop_rules(&b);
 
+	mk_table(&b, RULES_IP6, "clusterd_guard", 0);
+	mk_add_obj(&b, OBJ_COUNTER, "silenced");
 	mk_base_chain(&b, "out", NF_INET_LOCAL_OUT, PRIO_GUARD_OUT, NULL);
 	each_vip(&b, want, AF_INET6, nd_guard_rules);
 

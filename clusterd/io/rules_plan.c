@@ -294,6 +294,8 @@ static const char *family_str(uint8_t family)
 		return "arp";
 	case RULES_NETDEV:
 		return "netdev";
+	case RULES_IP6:
+		return "ip6";
 	}
 	return "?";
 }
@@ -355,6 +357,7 @@ const char *rules_obj_module(const struct rules_plan *p, const struct rules_obj 
 	case OBJ_TABLE:
 		return o->family == RULES_NETDEV ? "nf_tables (CONFIG_NF_TABLES_NETDEV)" :
 		       o->family == RULES_ARP ? "nf_tables (CONFIG_NF_TABLES_ARP)" :
+		       o->family == RULES_IP6 ? "nf_tables (CONFIG_NF_TABLES_IPV6)" :
 		       "nf_tables (CONFIG_NF_TABLES_INET)";
 	case OBJ_CHAIN:
 		return o->family == RULES_NETDEV ? "nf_tables (CONFIG_NETFILTER_INGRESS)" : "";

@@ -30,7 +30,7 @@
 
 #include "io/rules.h"
 
-enum rules_family { RULES_INET = 1, RULES_ARP = 3, RULES_NETDEV = 5 };	/* NFPROTO_* */
+enum rules_family { RULES_INET = 1, RULES_ARP = 3, RULES_NETDEV = 5, RULES_IP6 = 10 };	/* NFPROTO_* */
 
 /* In the order in which they must be added: each refers only to earlier kinds. */
 enum rules_kind { OBJ_TABLE, OBJ_COUNTER, OBJ_SET, OBJ_CHAIN, OBJ_ELEM, OBJ_RULE };

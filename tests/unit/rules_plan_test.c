@@ -198,7 +198,7 @@ static void test_first(void **state)
 	assert_true(d.rebuild);
 	assert_int_equal(d.n, p.n_obj);
 	assert_int_equal(d.n_pre, d.n);
-	assert_int_equal(ops(&d, VERB_REPLACE, OBJ_TABLE, NULL), 3);
+	assert_int_equal(ops(&d, VERB_REPLACE, OBJ_TABLE, NULL), 4);	/* netdev, inet, ip6, arp */
 	/* nothing refers to what comes later */
 	for (i = 1; i < d.n; i++)
 		assert_true(d.op[i].obj->kind >= d.op[i - 1].obj->kind);
