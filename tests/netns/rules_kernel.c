@@ -494,7 +494,7 @@ static void check_services(void)
 	};
 	static struct bucket_action action[64];
 	struct rules_service both[2] = { node[N1].service };
-	struct rules_want want = { 2, both };
+	struct rules_want want = { .n_services = 2, .service = both };
 	struct rules_counters before, after;
 	struct client c;
 	int ret;

@@ -218,7 +218,7 @@ static void node_setup(int i)
 		.conf = &n->conf, .interface = "eth0", .seed = SEED, .buckets = B,
 		.action = n->action, .n_peers = 1, .peer = &n->peer,
 	};
-	n->want = (struct rules_want){ 1, &n->service };
+	n->want = (struct rules_want){ .n_services = 1, .service = &n->service };
 }
 
 void node_open(int i)
