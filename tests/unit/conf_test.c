@@ -145,7 +145,7 @@ static void test_sample_shows_defaults(void **state)
 		p[1] = ' ';
 		n++;
 	}
-	assert_int_equal(n, 18);
+	assert_int_equal(n, 19);
 	must_parse(&other, text);
 	assert_int_equal(conf_diff(&conf, &other, NULL, NULL), 0);
 	free(text);
