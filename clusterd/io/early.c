@@ -258,7 +258,9 @@ static bool as_loaded(const struct early *e, const struct rules_want *want)
 		return false;
 	for (unsigned int i = 0; i < want->n_services; i++)
 		if (want->service[i].seed != e->conf.service[i].seed ||
-		    want->service[i].buckets != e->conf.service[i].buckets)
+		    want->service[i].buckets != e->conf.service[i].buckets ||
+		    (want->service[i].conf->hash == HASH_SOURCE_PORT) !=
+		    (e->conf.service[i].with_port != 0))
 			return false;
 	return true;
 }
