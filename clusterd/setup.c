@@ -232,6 +232,9 @@ int setup_refresh(struct setup *s, const struct rules_want *want)
 				return err;
 		}
 	}
+	err = early_refresh(s->early);
+	if (err)	/* the rules do without, and this is tried again */
+		log_msg(LOG_DEBUG, "refresh", "fast path: %s", strerror(-err));
 	return 0;
 }
 

@@ -39,6 +39,14 @@ struct {
 	__uint(value_size, 8);		/* set before loading */
 } verdict SEC(".maps");
 
+/* Not in 'conf': without CAP_PERFMON the verifier takes no computed index into constants. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, EARLY_SERVICES);
+	__type(key, __u32);
+	__type(value, struct early_service);
+} params SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, EARLY_SERVICES);
@@ -64,7 +72,7 @@ static __always_inline __u32 final(__u32 a, __u32 b, __u32 c)
 }
 
 /* jhash of the 4 bytes of an address, or of them and the port padded to 4: one block, no mixing. */
-static __always_inline __u32 hash4(__u32 saddr, __u16 sport, const volatile struct early_service *s)
+static __always_inline __u32 hash4(__u32 saddr, __u16 sport, const struct early_service *s)
 {
 	__u32 init = JHASH_INITVAL + s->seed + (s->with_port ? 8 : 4);
 	__u32 second = s->with_port ? sport : 0;
@@ -77,7 +85,7 @@ static __always_inline __u32 hash4(__u32 saddr, __u16 sport, const volatile stru
 }
 
 static __always_inline __u32 hash6(const __u32 *saddr, __u16 sport,
-				   const volatile struct early_service *s)
+				   const struct early_service *s)
 {
 	__u32 init = JHASH_INITVAL + s->seed + (s->with_port ? 20 : 16);
 	__u32 a = init + saddr[0], b = init + saddr[1], c = init + saddr[2];
@@ -103,15 +111,21 @@ static __always_inline __u32 find_far(const struct early_key *key)
 	return service ? *service : NONE;
 }
 
+/*
+ * For the same reason the service is read before the comparison: the compiler would make one reading
+ * with a computed index of those behind it.
+ */
 static __always_inline __u32 find4(__u32 daddr, __u8 proto, __u16 port)
 {
-	__u32 i;
+	__u32 i, service;
 
 #pragma unroll
-	for (i = 0; i < EARLY_NEAR; i++)
+	for (i = 0; i < EARLY_NEAR; i++) {
+		service = conf.near4[i].service;
 		if (i < conf.n4 && conf.near4[i].key.addr[0] == daddr &&
 		    conf.near4[i].key.port == port && conf.near4[i].key.proto == proto)
-			return conf.near4[i].service;
+			return service;
+	}
 	if (!conf.more4)
 		return NONE;
 	struct early_key key = { .addr = { daddr }, .port = port, .proto = proto };
@@ -120,15 +134,17 @@ static __always_inline __u32 find4(__u32 daddr, __u8 proto, __u16 port)
 
 static __always_inline __u32 find6(const __u32 *daddr, __u8 proto, __u16 port)
 {
-	__u32 i;
+	__u32 i, service;
 
 #pragma unroll
-	for (i = 0; i < EARLY_NEAR; i++)
+	for (i = 0; i < EARLY_NEAR; i++) {
+		service = conf.near6[i].service;
 		if (i < conf.n6 && conf.near6[i].key.addr[3] == daddr[3] &&
 		    conf.near6[i].key.port == port && conf.near6[i].key.proto == proto &&
 		    conf.near6[i].key.addr[2] == daddr[2] && conf.near6[i].key.addr[1] == daddr[1] &&
 		    conf.near6[i].key.addr[0] == daddr[0])
-			return conf.near6[i].service;
+			return service;
+	}
 	if (!conf.more6)
 		return NONE;
 	struct early_key key = {
@@ -146,9 +162,9 @@ static __always_inline int undecided(struct __sk_buff *skb)
 	return NEXT;
 }
 
-static __always_inline int decide(struct __sk_buff *skb, __u32 service, __u32 hash)
+static __always_inline int decide(struct __sk_buff *skb, __u32 service, const struct early_service *s,
+				  __u32 hash)
 {
-	const volatile struct early_service *s = &conf.service[service];
 	__u32 at = s->first + (__u32)((__u64)hash * s->buckets >> 32), zero = 0;
 	const volatile __u8 *table = bpf_map_lookup_elem(&verdict, &zero);
 	struct early_count *n = bpf_map_lookup_elem(&counts, &service);
@@ -173,6 +189,7 @@ static __always_inline int decide(struct __sk_buff *skb, __u32 service, __u32 ha
 static __always_inline int early4(struct __sk_buff *skb, const struct iphdr *ip, const void *end)
 {
 	const struct ports *p = (const void *)(ip + 1);
+	const struct early_service *s;
 	__u32 len, service;
 
 	if ((const void *)(p + 1) > end || *(const __u8 *)ip != 0x45 ||
@@ -183,14 +200,16 @@ static __always_inline int early4(struct __sk_buff *skb, const struct iphdr *ip,
 	if (len < sizeof(*ip) || len + ETH_HLEN > skb->len)
 		return undecided(skb);
 	service = find4(ip->daddr, ip->protocol, p->dest);
-	if (service >= NONE)
+	s = bpf_map_lookup_elem(&params, &service);
+	if (!s)
 		return undecided(skb);
-	return decide(skb, service, hash4(ip->saddr, p->source, &conf.service[service]));
+	return decide(skb, service, s, hash4(ip->saddr, p->source, s));
 }
 
 static __always_inline int early6(struct __sk_buff *skb, const struct ipv6hdr *ip, const void *end)
 {
 	const struct ports *p = (const void *)(ip + 1);
+	const struct early_service *s;
 	__u32 len, service;
 
 	if ((const void *)(p + 1) > end || ip->version != 6 ||
@@ -200,9 +219,10 @@ static __always_inline int early6(struct __sk_buff *skb, const struct ipv6hdr *i
 	if (len < sizeof(*p) || len + sizeof(*ip) + ETH_HLEN > skb->len)
 		return undecided(skb);
 	service = find6(ip->daddr.in6_u.u6_addr32, ip->nexthdr, p->dest);
-	if (service >= NONE)
+	s = bpf_map_lookup_elem(&params, &service);
+	if (!s)
 		return undecided(skb);
-	return decide(skb, service, hash6(ip->saddr.in6_u.u6_addr32, p->source, &conf.service[service]));
+	return decide(skb, service, s, hash6(ip->saddr.in6_u.u6_addr32, p->source, s));
 }
 
 SEC("tc")

@@ -38,7 +38,6 @@ struct early_conf {
 	__u32 n4, n6;		/* keys in near4, near6 */
 	__u32 more4, more6;	/* there are others, in 'services' */
 	struct early_near near4[EARLY_NEAR], near6[EARLY_NEAR];
-	struct early_service service[EARLY_SERVICES];
 };
 
 struct early_count { __u64 accepted, foreign; };

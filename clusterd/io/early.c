@@ -26,9 +26,14 @@ extern const uint8_t early_object[], early_object_end[];
 struct early {
 	struct bpf_object *object;
 	unsigned int n_services, n_links, cpus;
-	int link[SERVICES_MAX];
-	int counts_fd;
+	struct {
+		char device[IFNAME_SIZE];
+		unsigned int index;	/* 0: not attached */
+		int fd;
+	} link[SERVICES_MAX];
+	int program_fd, counts_fd;
 	struct early_conf conf;
+	struct early_service service[SERVICES_MAX];
 	uint8_t *verdict;		/* shared with the program; conf.total bytes */
 	struct early_count *count;	/* one per processor */
 };
@@ -56,16 +61,16 @@ static int no_print(enum libbpf_print_level level, const char *fmt, va_list ap)
 
 /* ---- what the program is to know ---- */
 
-static void fill_conf(struct early_conf *c, const struct rules_want *want)
+static void fill_services(struct early *e, const struct rules_want *want)
 {
 	for (unsigned int i = 0; i < want->n_services; i++) {
 		const struct rules_service *s = &want->service[i];
 
-		c->service[i] = (struct early_service){
-			.seed = s->seed, .buckets = s->buckets, .first = c->total,
+		e->service[i] = (struct early_service){
+			.seed = s->seed, .buckets = s->buckets, .first = e->conf.total,
 			.with_port = s->conf->hash == HASH_SOURCE_PORT,
 		};
-		c->total += s->buckets;
+		e->conf.total += s->buckets;
 	}
 }
 
@@ -136,6 +141,16 @@ static int set_sizes(struct early *e)
 	return err;
 }
 
+static int set_services(struct early *e)
+{
+	int fd = bpf_object__find_map_fd_by_name(e->object, "params");
+
+	for (uint32_t i = 0; i < e->n_services; i++)
+		if (bpf_map_update_elem(fd, &i, &e->service[i], BPF_ANY))
+			return -errno;
+	return 0;
+}
+
 static int map_verdicts(struct early *e)
 {
 	int fd = bpf_object__find_map_fd_by_name(e->object, "verdict");
@@ -167,31 +182,53 @@ static int load(struct early *e, const struct rules_want *want, char *why, size_
 	if (err)
 		return fail(why, size, err, "the kernel does not take the program%s",
 			    err == -EPERM ? " (CAP_BPF is needed)" : "");
+	e->program_fd = bpf_program__fd(bpf_object__find_program_by_name(e->object, "early"));
 	e->counts_fd = bpf_object__find_map_fd_by_name(e->object, "counts");
-	err = map_verdicts(e);
+	err = set_services(e);
+	if (!err)
+		err = map_verdicts(e);
 	if (!err && (e->conf.more4 || e->conf.more6))
 		err = each_key(want, add_far, e);
-	return err ? fail(why, size, err, "the program's tables") : 0;
+	return err ? fail(why, size, err, "the program's maps") : 0;
 }
 
-static int attach(struct early *e, const struct rules_want *want, char *why, size_t size)
+static void detach(struct early *e, unsigned int i)
 {
-	int prog = bpf_program__fd(bpf_object__find_program_by_name(e->object, "early")), fd;
+	if (e->link[i].index)
+		close(e->link[i].fd);
+	e->link[i].index = 0;
+}
 
+static int attach(struct early *e, unsigned int i)
+{
+	unsigned int index = if_nametoindex(e->link[i].device);
+
+	if (!index)
+		return -errno;
+	e->link[i].fd = bpf_link_create(e->program_fd, (int)index, TCX_INGRESS, NULL);
+	if (e->link[i].fd < 0)
+		return -errno;
+	assert(e->link[i].fd < RULES_FD_MIN);
+	e->link[i].index = index;
+	return 0;
+}
+
+static int attach_all(struct early *e, const struct rules_want *want, char *why, size_t size)
+{
 	for (unsigned int i = 0; i < want->n_services; i++) {
 		const char *device = want->service[i].interface;
 		unsigned int k;
+		int err;
 
-		for (k = 0; k < i && strcmp(want->service[k].interface, device); k++)
+		for (k = 0; k < e->n_links && strcmp(e->link[k].device, device); k++)
 			;
-		if (k < i)
+		if (k < e->n_links)
 			continue;
-		fd = bpf_link_create(prog, (int)if_nametoindex(device), TCX_INGRESS, NULL);
-		if (fd < 0)
-			return fail(why, size, -errno, "the program cannot be attached to %s (Linux 6.6 "
+		snprintf(e->link[e->n_links++].device, IFNAME_SIZE, "%s", device);
+		err = attach(e, k);
+		if (err)
+			return fail(why, size, err, "the program cannot be attached to %s (Linux 6.6 "
 				    "can)", device);
-		assert(fd < RULES_FD_MIN);
-		e->link[e->n_links++] = fd;
 	}
 	return 0;
 }
@@ -206,11 +243,11 @@ int early_open(struct early **out, const struct rules_want *want, char *why, siz
 		return fail(why, size, -ENOMEM, "memory");
 	libbpf_set_print(no_print);
 	e->n_services = want->n_services;
-	fill_conf(&e->conf, want);
+	fill_services(e, want);
 	each_key(want, add_near, e);
 	err = load(e, want, why, size);
 	if (!err)
-		err = attach(e, want, why, size);
+		err = attach_all(e, want, why, size);
 	if (err) {
 		early_close(e);
 		return err;
@@ -224,12 +261,29 @@ void early_close(struct early *e)
 	if (!e)
 		return;
 	for (unsigned int i = 0; i < e->n_links; i++)
-		close(e->link[i]);
+		detach(e, i);
 	if (e->verdict)
 		munmap(e->verdict, e->conf.total);
 	bpf_object__close(e->object);
 	free(e->count);
 	free(e);
+}
+
+int early_refresh(struct early *e)
+{
+	int err = 0, ret;
+
+	for (unsigned int i = 0; e && i < e->n_links; i++) {
+		unsigned int index = if_nametoindex(e->link[i].device);
+
+		if (!index || index == e->link[i].index)
+			continue;
+		detach(e, i);
+		ret = attach(e, i);
+		if (ret)
+			err = ret;
+	}
+	return err;
 }
 
 /* ---- verdicts ---- */
@@ -257,10 +311,10 @@ static bool as_loaded(const struct early *e, const struct rules_want *want)
 	if (want->n_services != e->n_services)
 		return false;
 	for (unsigned int i = 0; i < want->n_services; i++)
-		if (want->service[i].seed != e->conf.service[i].seed ||
-		    want->service[i].buckets != e->conf.service[i].buckets ||
+		if (want->service[i].seed != e->service[i].seed ||
+		    want->service[i].buckets != e->service[i].buckets ||
 		    (want->service[i].conf->hash == HASH_SOURCE_PORT) !=
-		    (e->conf.service[i].with_port != 0))
+		    (e->service[i].with_port != 0))
 			return false;
 	return true;
 }

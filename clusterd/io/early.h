@@ -43,6 +43,9 @@ void early_hold(struct early *e, const struct rules_want *want);
 void early_release(struct early *e, const struct rules_want *want);
 void early_clear(struct early *e);
 
+/* Attaches it again to an interface that has gone and come back.  0 or -errno of the last failure. */
+int early_refresh(struct early *e);
+
 /* Adds what the program has counted to 'accepted' and 'foreign'.  0 or -errno. */
 int early_counters(struct early *e, unsigned int service, struct rules_counters *sum);
 

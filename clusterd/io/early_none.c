@@ -28,6 +28,11 @@ void early_clear(struct early *e)
 {
 }
 
+int early_refresh(struct early *e)
+{
+	return 0;
+}
+
 int early_counters(struct early *e, unsigned int service, struct rules_counters *sum)
 {
 	return 0;

@@ -65,7 +65,7 @@ table netdev wire_{a} {{
 
 def rows_http(opts, add):
     seconds, rounds = (5, 15) if opts.full else (2, 7)
-    with_it, without = [], []
+    with_it, slow, without = [], [], []
     with Lab(1, {"cluster": {"lease": f"{LEASE_MS}ms"}}, with_clusterd=True) as c:
         c.start()
         with wire(c):
@@ -74,6 +74,12 @@ def rows_http(opts, add):
             for _ in range(rounds):
                 with_it.append(wrk(c, seconds))
                 c[1].stop_clusterd()
+                c[1].write_ini(c.ini.replace("[cluster]\n", "[cluster]\naccelerate = off\n"))
+                c[1].start_clusterd()
+                c.settle()
+                slow.append(wrk(c, seconds))
+                c[1].stop_clusterd()
+                c[1].write_ini(c.ini)
                 c[1].vip_by_hand()
                 without.append(wrk(c, seconds))
                 c[1].run(f"ip addr del {VIP4}/32 dev eth0; ip addr del {VIP6}/128 dev eth0")
@@ -82,9 +88,12 @@ def rows_http(opts, add):
     how = (f"wrk -t1 -c32 -d{seconds}s over the VIP; one node and its client on a wire, the same nginx; "
            f"{rounds} rounds by turns")
     add("HTTP with clusterd", spread(with_it), "requests/s", None, how)
+    add("HTTP with clusterd, accelerate = off", spread(slow), "requests/s", None, how)
     add("HTTP without clusterd", spread(without), "requests/s", None, "the same address set by hand")
     add("HTTP with / without clusterd", [statistics.median(with_it) / statistics.median(without)],
         "ratio", (">=", 0.97), "of the medians above")
+    add("  with accelerate = off", [statistics.median(slow) / statistics.median(without)], "ratio", None,
+        "of the medians above")
 
 
 # ---- the cost of doing nothing

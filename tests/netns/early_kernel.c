@@ -16,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/capability.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <net/ethernet.h>
@@ -340,6 +342,51 @@ static void check_close(void)
 	ok(after.foreign == before.foreign + 1, "closed: the rules drop");
 }
 
+static bool counted_again(struct early *early, int fd, int index)
+{
+	struct addr from = random_client(AF_INET);
+	struct rules_counters before = { 0 }, after;
+	unsigned int tries;
+
+	early_counters(early, 1, &before);
+	raw_udp(fd, index, &from, 99);
+	for (tries = 0; tries < 1000; tries++) {
+		memset(&after, 0, sizeof(after));
+		early_counters(early, 1, &after);
+		if (after.foreign == before.foreign + 1)
+			return true;
+		usleep(20);
+	}
+	return false;
+}
+
+/* As systemd's unit limits the daemon. */
+static int opens_with_little(const struct rules_want *want)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[2] = { 0 };
+	struct early *early;
+	char why[256];
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		caps[0].permitted = caps[0].effective = CAP_TO_MASK(CAP_NET_ADMIN);
+		caps[1].permitted = caps[1].effective = CAP_TO_MASK(CAP_BPF);
+		if (syscall(SYS_capset, &head, caps))
+			_exit(2);
+		if (!early_open(&early, want, why, sizeof(why)))
+			_exit(0);
+		printf("# %s\n", why);
+		fflush(stdout);
+		_exit(1);
+	}
+	waitpid(pid, &status, 0);
+	return status;
+}
+
 /* More keys than the program compares one by one, and a second service's buckets behind the first's. */
 static void check_far(void)
 {
@@ -388,8 +435,16 @@ static void check_far(void)
 	ok(good == 200 && !first.accepted && !first.foreign,
 	   "many ports, a second service: %u of 200 clients found in its buckets", good);
 	ok(early_counters(early, 2, &c) == -ENOENT, "... and there is no third");
+	close(fd);
+	must("ip link del here; ip link add here type veth peer name there; ip link set here up; "
+	     "ip link set there up");
+	index = (int)if_nametoindex("here");
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	ok(!early_refresh(early) && counted_again(early, fd, index), "an interface that comes back gets "
+	   "the program again");
 	early_close(early);
 	close(fd);
+	ok(!opens_with_little(&want), "CAP_NET_ADMIN and CAP_BPF are enough");
 }
 
 static bool comes_through(int udp, int fd, int index, const struct addr *from)
