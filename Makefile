@@ -18,6 +18,9 @@ O       := $(B)/obj
 Q       := $(if $(V),,@)
 
 PKGS    := libnftnl libmnl libnetfilter_conntrack libcpg libquorum libcorosync_common jansson libsystemd nettle
+# The fast path (clusterd/io/early.h) needs these two; without them clusterd is built without it.
+BPF_CC  := $(if $(shell pkg-config --exists libbpf && echo yes),$(shell command -v clang))
+PKGS    += $(if $(BPF_CC),libbpf)
 WARN    := -Wall -Wextra -Werror -Wshadow -Wswitch-enum -Wmissing-prototypes -Wstrict-prototypes \
            -Wpointer-arith -Wformat=2 -Wvla -Wno-unused-parameter
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fvisibility=hidden -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
@@ -25,11 +28,12 @@ ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fvisibility=hidden -D_GNU_SOURCE -DVE
            $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) -MMD -MP
 LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -liniparser -lpthread
 
+EARLY   := $(if $(BPF_CC),early early_object,early_none)
 UTIL    := addr log buf jhash
 CONF    := conf_table conf_value conf_read conf_print conf_check conf_corosync
 CORE    := types msg assign repl repl_snap agent agent_exchange agent_drain agent_status lease compile
 WIRE    := msg hello
-IO      := rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease netif flows group key hellosock
+IO      := rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease netif flows group key hellosock $(EARLY)
 CTL     := proto table server cmds status trace events
 DAEMON  := main setup turn control heartbeat
 
@@ -57,6 +61,16 @@ $(O)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/early.bpf.o: clusterd/bpf/early.bpf.c clusterd/bpf/early_map.h
+	@mkdir -p $(@D)
+	@echo "  CLANG   $<"
+	$(Q)$(BPF_CC) -O2 -g -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -Iclusterd \
+		-I/usr/include/$(shell $(CC) -print-multiarch) -c -o $@ $<
+
+$(O)/clusterd/io/early_object.o: clusterd/io/early_object.S $(B)/early.bpf.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) -DEARLY_OBJECT='"$(B)/early.bpf.o"' -c -o $@ $<
 
 include tests/tests.mk
 

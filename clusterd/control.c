@@ -19,8 +19,9 @@ static int ctl_order(void *arg, enum order_type type, unsigned int node, uint16_
 static int ctl_counters(void *arg, unsigned int service, struct rules_counters *out)
 {
 	struct turn *t = arg;
+	int err = rules_counters(t->setup->rules, service, out);
 
-	return rules_counters(t->setup->rules, service, out);
+	return err ? err : early_counters(t->setup->early, service, out);
 }
 
 static int64_t left_ms(int64_t until_us, int64_t now_us)

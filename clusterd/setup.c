@@ -189,6 +189,19 @@ static int open_tables(struct setup *s, const struct rules_want *want)
 	return 0;
 }
 
+/* Before the rules: from the first of them on, nobody else's mark must get through. */
+static void open_early(struct setup *s, struct rules_want *want)
+{
+	char why[256];
+
+	if (!want->early)
+		return;
+	if (early_open(&s->early, want, why, sizeof(why))) {
+		log_msg(LOG_NOTICE, "start", "no fast path, all packets take the rules: %s", why);
+		want->early = false;
+	}
+}
+
 /* After the rules: they are what makes the kernel load conntrack. */
 static int set_sysctls(struct setup *s)
 {
@@ -244,7 +257,7 @@ int setup_open_leftovers(struct setup *s)
 	return err ? err : open_rules(s);
 }
 
-int setup_open(struct setup *s, const struct rules_want *want, bool afresh)
+int setup_open(struct setup *s, struct rules_want *want, bool afresh)
 {
 	int err;
 
@@ -257,8 +270,10 @@ int setup_open(struct setup *s, const struct rules_want *want, bool afresh)
 	/* While the old guard still knows the old VIPs. */
 	if (!err && afresh && netif_undo(s->netif))
 		log_msg(LOG_WARNING, "start", "left by an earlier start: %s", netif_strerror(s->netif));
-	if (!err)
+	if (!err) {
+		open_early(s, want);
 		err = open_tables(s, want);
+	}
 	/* Once with every bucket foreign: shows what this kernel lacks before anything is announced. */
 	if (!err)
 		err = wait_commit(s, want);
@@ -292,6 +307,8 @@ int setup_undo(struct setup *s)
 {
 	int err = 0;
 
+	early_close(s->early);
+	s->early = NULL;
 	lease_table_close(s->lease);
 	s->lease = NULL;
 	if (s->netif) {

@@ -11,6 +11,7 @@
 
 #include "conf/conf.h"
 #include "core/msg.h"
+#include "io/early.h"
 #include "io/netif.h"
 #include "io/rules.h"
 
@@ -20,6 +21,7 @@ struct setup {
 	int lock_fd;			/* -1: not locked */
 	struct netif *netif;
 	struct rules *rules;
+	struct early *early;		/* NULL: no fast path */
 	struct lease_table *lease;	/* whoever takes it over sets it to NULL */
 	unsigned int n_vips;
 	struct addr vip[SERVICES_MAX * VIPS_MAX];
@@ -39,9 +41,10 @@ int setup_incarnation(uint64_t config, uint64_t *incarnation, bool *same_config)
 
 /*
  * Opens 'rules' and 'lease', installs the guard, then adds VIPs and multicast addresses.  'want'
- * says which services on which interfaces.  'afresh': first undo what an earlier start has left.
+ * says which services on which interfaces; 'want->early' whether to try the fast path, and afterwards
+ * whether it is there.  'afresh': first undo what an earlier start has left.
  */
-int setup_open(struct setup *s, const struct rules_want *want, bool afresh);
+int setup_open(struct setup *s, struct rules_want *want, bool afresh);
 /* Only opens 'rules' and the list of changes, for an undo of what a crashed clusterd has left. */
 int setup_open_leftovers(struct setup *s);
 /* VIPs and multicast addresses that somebody took away (an interface that was down) come back. */

@@ -323,6 +323,7 @@ static void install_failed(struct turn *t, int err, int64_t now)
 {
 	const char *why = rules_strerror(t->setup->rules);
 
+	early_clear(t->setup->early);	/* nobody knows what the rules are now */
 	if (err == -EAGAIN) {
 		t->install_at = now + AGAIN_MS;
 		return;
@@ -360,10 +361,15 @@ static bool install(struct turn *t, int64_t now)
 		fill_peers(t, i);
 	}
 	hurry(true);
-	if (t->repair)
+	if (t->repair) {
+		early_clear(t->setup->early);
 		err = rules_repair(t->setup->rules, &t->want);
-	else
+	} else {
+		early_hold(t->setup->early, &t->want);
 		err = rules_commit(t->setup->rules, &t->want);
+	}
+	if (!err)
+		early_release(t->setup->early, &t->want);
 	hurry(false);
 	if (err) {
 		install_failed(t, err, now);
@@ -649,6 +655,7 @@ static void fill_services(struct turn *t, const struct turn_params *p)
 {
 	t->want.n_services = t->conf.n_services;
 	t->want.service = t->service;
+	t->want.early = t->conf.accelerate == ACCELERATE_AUTO;
 	for (unsigned int i = 0; i < t->conf.n_services; i++) {
 		const struct conf_service *c = &t->conf.service[i];
 		struct rules_service *s = &t->service[i];
@@ -732,7 +739,7 @@ int turn_new(struct turn **out, const struct turn_params *p)
 	return 0;
 }
 
-const struct rules_want *turn_want(const struct turn *t)
+struct rules_want *turn_want(struct turn *t)
 {
 	return &t->want;
 }

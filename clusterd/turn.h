@@ -33,7 +33,7 @@ struct turn_params {
 /* Prepares everything without touching the kernel.  0 or -errno, logged. */
 int turn_new(struct turn **out, const struct turn_params *p);
 /* Services with every bucket foreign, for setup_open().  Valid as long as the turn. */
-const struct rules_want *turn_want(const struct turn *t);
+struct rules_want *turn_want(struct turn *t);
 /*
  * Starts heartbeat, control socket and group; READY=1.  'setup' is borrowed until turn_free(), its
  * 'lease' taken over.  SIGTERM, SIGINT and SIGHUP must be blocked.  0 or -errno, logged.

@@ -8,7 +8,8 @@ BEGIN {
 	may["core"] = " core util "
 	may["wire"] = " wire core util "
 	may["conf"] = " conf core util "
-	may["io"] = " io wire core conf util "
+	may["bpf"] = " bpf "
+	may["io"] = " io bpf wire core conf util "
 	may["ctl"] = " ctl core conf io util "
 	split("sys/socket.h time.h sys/time.h unistd.h fcntl.h poll.h pthread.h math.h", b, " ")
 	for (i in b) banned[b[i]] = 1

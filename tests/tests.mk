@@ -47,7 +47,10 @@ $(B)/tests/core_bench: $(addprefix $(O)/,tests/bench/core_bench.o $(addprefix cl
 K_netif := io/netif io/flows util/addr util/jhash util/log
 K_group := io/group
 KT_rules := rules_lab.o
-K_rules := $(addprefix io/,rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease) util/addr util/jhash
+K_rules := $(addprefix io/,rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease $(EARLY)) util/addr util/jhash
+
+KT_early := rules_lab.o
+K_early := $(K_rules) core/types
 
 define kernel_rule
 $(B)/tests/$(1)_kernel: $(O)/tests/netns/$(1)_kernel.o $(addprefix $(O)/tests/netns/,$(KT_$(1))) $(addprefix $(O)/clusterd/,$(addsuffix .o,$(K_$(1))))
@@ -55,7 +58,7 @@ $(B)/tests/$(1)_kernel: $(O)/tests/netns/$(1)_kernel.o $(addprefix $(O)/tests/ne
 	@echo "  LD      $$@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ $(LIBS)
 endef
-$(foreach t,rules netif group,$(eval $(call kernel_rule,$(t))))
+$(foreach t,rules early netif group,$(eval $(call kernel_rule,$(t))))
 
 # The cluster simulator: core/ in a modelled world, see tests/sim/README.md.
 SIM := event net group node kernel scenario main
@@ -72,8 +75,8 @@ sim: $(B)/tests/sim
 unit: $(foreach t,$(TESTS),$(B)/tests/$(t)_test)
 	@bad=0; for t in $^; do $$t || bad=1; done; exit $$bad
 
-kernel: $(foreach t,rules netif group,$(B)/tests/$(t)_kernel)
-	@bad=0; for t in $^; do $$t; r=$$?; [ $$r = 0 ] || [ $$r = 77 ] || bad=1; done; exit $$bad
+kernel: $(foreach t,rules early netif group,$(B)/tests/$(t)_kernel)
+	@bad=0; for t in $^ '$(B)/tests/rules_kernel early'; do $$t; r=$$?; [ $$r = 0 ] || [ $$r = 77 ] || bad=1; done; exit $$bad
 
 # The cluster tests alone; NETNS=names runs those whose names hold one of them, -l lists them.
 netns: all

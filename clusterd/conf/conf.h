@@ -27,6 +27,7 @@
 
 enum conf_quorum   { QUORUM_REQUIRE, QUORUM_IGNORE };
 enum conf_failback { FAILBACK_AUTO, FAILBACK_MANUAL };
+enum conf_accelerate { ACCELERATE_AUTO, ACCELERATE_OFF };
 enum conf_tiebreak { TIEBREAK_NONE, TIEBREAK_LOWEST, TIEBREAK_WITNESS };
 enum conf_dispatch { DISPATCH_FLOOD, DISPATCH_ANNOUNCE, DISPATCH_ROUTE };
 enum conf_redirect { REDIRECT_DIRECT, REDIRECT_IPIP, REDIRECT_VXLAN };
@@ -62,6 +63,7 @@ struct conf {
 	enum conf_quorum quorum;
 	enum conf_failback failback;
 	enum conf_tiebreak tiebreak;
+	enum conf_accelerate accelerate;
 	struct addr witness;		/* TIEBREAK_WITNESS */
 	uint32_t failback_delay_ms, drain_timeout_ms, token_ms, lease_ms, hang_ms, grace_ms;
 	uint16_t port;			/* UDP port of the HELLOs, default 5407 */

@@ -121,7 +121,7 @@ static void digest_text(uint64_t *h, const char *text)
 
 static bool is_digested(const struct conf_key *k)
 {
-	static const char *const local[] = { "token", "key_file", "interface" };
+	static const char *const local[] = { "token", "key_file", "accelerate", "interface" };
 
 	/* What a reload can change is told through the group, and may differ for a while. */
 	if (k->live)

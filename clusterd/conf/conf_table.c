@@ -20,6 +20,11 @@ static const struct conf_word failback_words[] = {
 	{ "manual", FAILBACK_MANUAL, NULL },
 	{ 0 },
 };
+static const struct conf_word accelerate_words[] = {
+	{ "auto", ACCELERATE_AUTO, NULL },
+	{ "off", ACCELERATE_OFF, NULL },
+	{ 0 },
+};
 static const struct conf_word dispatch_words[] = {
 	{ "flood", DISPATCH_FLOOD, NULL },
 	{ "announce", DISPATCH_ANNOUNCE, "flood" },
@@ -78,6 +83,8 @@ const struct conf_key conf_table[] = {
 	  "UDP port of the heartbeats" },
 	{ KIND_CLUSTER, "key_file", TYPE_PATH, 0, 0, "/etc/corosync/authkey", RESTART,
 	  AT(conf, key_file), NO_WORDS, "file with the key that heartbeats are signed with" },
+	{ KIND_CLUSTER, "accelerate", TYPE_WORD, 0, 0, "auto", RESTART, AT(conf, accelerate),
+	  accelerate_words, "whether a BPF program decides about most packets before the rules" },
 
 	{ KIND_SERVICE, "vip", TYPE_VIPS, 1, VIPS_MAX, NULL, RESTART, AT(conf_service, vip),
 	  NO_WORDS, "virtual addresses of the service" },

@@ -713,7 +713,7 @@ static int probe_rules(char *why, size_t size)
 		.conf = &conf, .interface = "lo", .seed = 1, .buckets = BUCKETS_MIN,
 		.action = action, .n_peers = 1, .peer = &peer,
 	};
-	struct rules_want want = { 1, &service };
+	struct rules_want want = { .n_services = 1, .service = &service };
 	struct rules *r;
 	int ret;
 

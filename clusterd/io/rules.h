@@ -68,6 +68,7 @@ struct rules_service {
 struct rules_want {
 	unsigned int n_services;
 	const struct rules_service *service;
+	bool early;	/* packets come with RULES_MARK_ACCEPT if io/early.h has accepted them, only then */
 };
 
 struct rules_params {

@@ -310,6 +310,11 @@ static void ingress_chain(struct rules_mk *b, const struct rules_want *w, unsign
 
 	snprintf(name, sizeof(name), "in%u", k);
 	mk_base_chain(b, name, NF_NETDEV_INGRESS, PRIO_LIVE_INGRESS, device);
+	if (w->early) {
+		mk_rule(b);
+		mk_is_mark(b, RULES_MARK_ACCEPT);
+		mk_verdict(b, NF_ACCEPT);
+	}
 	service_map_rule(b, true);
 	service_map_rule(b, false);
 	for (i = 0; i < w->n_services; i++) {

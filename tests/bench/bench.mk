@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # sudo make bench      measures; BENCH="--only packets,commit --full --out FILE" passes options on
 
-BENCH_O = $(call obj,$(addprefix clusterd/,$(addprefix io/,$(filter rules%,$(IO))) util/addr util/jhash core/types))
+BENCH_O = $(call obj,$(addprefix clusterd/,$(addprefix io/,$(filter rules%,$(IO)) $(EARLY)) util/addr util/jhash core/types))
 BENCH_PROGRAMS = $(addprefix $(B)/tests/,bench_send bench_rules bench_xdp bench_drop.bpf.o assign_bench core_bench)
 
 $(B)/tests/bench_send: $(addprefix $(O)/,tests/bench/send.o clusterd/util/jhash.o clusterd/util/addr.o)

@@ -119,8 +119,8 @@ def xt_cluster(r):
     r.run(*chain, "-j", "DROP")
 
 
-def clusterd(buckets):
-    return lambda r: r.hold(tool("rules"), "hold", "eth0", str(buckets))
+def clusterd(buckets, verb="hold"):
+    return lambda r: r.hold(tool("rules"), verb, "eth0", str(buckets))
 
 
 def xdp(what):
@@ -130,8 +130,10 @@ def xdp(what):
 RULE_SETS = {
     "bare": ("bare drop, nft ingress", bare),
     "xdp_all": ("bare drop, XDP generic", xdp("all")),
-    "own4": ("clusterd, 4,096 buckets", clusterd(4096)),
-    "own64": ("clusterd, 65,536 buckets", clusterd(65536)),
+    "own4": ("clusterd, 4,096 buckets", clusterd(4096, "early-hold")),
+    "own64": ("clusterd, 65,536 buckets", clusterd(65536, "early-hold")),
+    "own4nft": ("clusterd without the fast path, 4,096 buckets", clusterd(4096)),
+    "own64nft": ("clusterd without the fast path, 65,536 buckets", clusterd(65536)),
     "xdp4": ("XDP generic hash-drop, 4,096 buckets", xdp(4096)),
     "xdp64": ("XDP generic hash-drop, 65,536 buckets", xdp(65536)),
     "recipe": ("IPaddr2 clone recipe, nft", recipe),

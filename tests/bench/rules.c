@@ -8,6 +8,8 @@
  *                                      and back, ROUNDS times; one line per commit:
  *                                      {"to": "mine", "ms": X, "longest_ms": X, "transactions": N}
  *                                      and "done"; waits for the end of stdin
+ *
+ *   early-hold, early-move: with the fast path (io/early.h)
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,6 +19,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "io/early.h"
 #include "io/rules.h"
 
 #define LEASE_MS 300000		/* longer than any measurement: the lease is not what is measured */
@@ -32,7 +35,8 @@ static struct rules_peer peer[2] = {
 static struct rules_service service = {
 	.conf = &conf, .seed = BENCH_SEED, .action = action, .n_peers = 2, .peer = peer,
 };
-static const struct rules_want want = { 1, &service };
+static struct rules_want want = { .n_services = 1, .service = &service };
+static struct early *early;
 static struct rules *rules;
 static struct lease_table *lease;
 
@@ -66,15 +70,18 @@ static void say(const char *word)
 
 static void commit(void)
 {
-	int ret = rules_commit(rules, &want);
+	int ret;
 
+	early_hold(early, &want);
+	ret = rules_commit(rules, &want);
 	if (ret)
 		die("commit", ret);
+	early_release(early, &want);
 }
 
 static void install(const char *device)
 {
-	char dev[1][IFNAME_SIZE];
+	char dev[1][IFNAME_SIZE], why[256];
 	int ret;
 
 	addr_parse(&conf.vip[0], BENCH_VIP_STR);
@@ -85,6 +92,11 @@ static void install(const char *device)
 	addr_parse(&peer[1].addr6, "fd77::3");
 	snprintf(service.interface, sizeof(service.interface), "%s", device);
 	snprintf(dev[0], sizeof(dev[0]), "%s", device);
+	if (want.early) {
+		ret = early_open(&early, &want, why, sizeof(why));
+		if (ret)
+			die(why, ret);
+	}
 	ret = rules_open(&rules, NULL);
 	if (ret)
 		die("socket", ret);
@@ -111,6 +123,8 @@ static void hold(const char *device)
 	say("ready");
 	await_stdin(true);
 	ret = rules_counters(rules, 0, &c);
+	if (!ret)
+		ret = early_counters(early, 0, &c);
 	if (ret)
 		die("counters", ret);
 	printf("{\"accepted\": %llu, \"foreign\": %llu}\n", (unsigned long long)c.accepted,
@@ -157,6 +171,10 @@ static void move(const char *device, unsigned int rounds)
 
 int main(int argc, char **argv)
 {
+	if (argc > 1 && !strncmp(argv[1], "early-", 6)) {
+		want.early = true;
+		argv[1] += 6;
+	}
 	service.buckets = argc >= 4 ? (uint32_t)strtoul(argv[3], NULL, 0) : 0;
 	if (service.buckets < BUCKETS_MIN || service.buckets > BUCKETS_MAX)
 		argc = 0;
@@ -165,9 +183,11 @@ int main(int argc, char **argv)
 	} else if (argc == 5 && !strcmp(argv[1], "move")) {
 		move(argv[2], (unsigned int)strtoul(argv[4], NULL, 0));
 	} else {
-		fprintf(stderr, "usage: rules hold DEVICE BUCKETS | move DEVICE BUCKETS ROUNDS\n");
+		fprintf(stderr, "usage: rules [early-]hold DEVICE BUCKETS | [early-]move DEVICE "
+			"BUCKETS ROUNDS\n");
 		return 2;
 	}
+	early_close(early);
 	lease_table_close(lease);
 	rules_close(rules);
 	return 0;

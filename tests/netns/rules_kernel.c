@@ -339,42 +339,6 @@ static void check_flush(void)
 	ok(sh("nft delete table netdev clusterd 2>/dev/null"), "nobody else can delete our table");
 }
 
-/* One UDP packet to port 9000 of a VIP, from any address and port. */
-static void raw_udp(int fd, int ifindex, const struct addr *from, uint16_t port)
-{
-	bool v4 = from->family == AF_INET;
-	uint8_t p[128] = { 0 };
-	struct ether_header eth = { .ether_shost = { 2 },
-				    .ether_type = htons(v4 ? ETHERTYPE_IP : ETHERTYPE_IPV6) };
-	struct iphdr ip = { .version = 4, .ihl = 5, .ttl = 9, .protocol = IPPROTO_UDP,
-			    .tot_len = htons(28) };
-	struct ip6_hdr ip6 = { .ip6_flow = htonl(6u << 28), .ip6_plen = htons(8),
-			       .ip6_nxt = IPPROTO_UDP, .ip6_hlim = 9 };
-	struct udphdr udp = { .source = htons(port), .dest = htons(9000), .len = htons(8) };
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = ifindex };
-	size_t size = 14 + (v4 ? 20 : 40) + 8;
-	uint32_t sum = 0;
-	unsigned int i;
-
-	memcpy(eth.ether_dhost, v4 ? mac4 : mac6, 6);
-	memcpy(p, &eth, 14);
-	memcpy(&ip.saddr, from->b, 4);
-	memcpy(&ip.daddr, vip4.b, 4);
-	memcpy(&ip6.ip6_src, from->b, 16);
-	memcpy(&ip6.ip6_dst, vip6.b, 16);
-	memcpy(p + 14, v4 ? (void *)&ip : &ip6, v4 ? 20 : 40);
-	if (v4) {
-		for (i = 0; i < 20; i += 2)
-			sum += (uint32_t)p[14 + i] << 8 | p[15 + i];
-		sum = (sum & 0xffff) + (sum >> 16);
-		ip.check = htons((uint16_t)~sum);
-		memcpy(p + 14, &ip, 20);
-	}
-	memcpy(p + size - 8, &udp, 8);
-	if (sendto(fd, p, size, 0, (void *)&to, sizeof(to)) != (ssize_t)size)
-		die("raw");
-}
-
 /*
  * The bucket that util/jhash computes is the only one that n1 accepts: the packet must be accepted.
  * The one beside it would be found out in 4,095 of 4,096 cases.
@@ -392,6 +356,7 @@ static void check_jhash(int family, enum conf_hash hash, unsigned int n)
 	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	memset(node[N1].action, 0, sizeof(node[N1].action));
 	node[N1].conf.hash = hash;
+	node_commit(N1);
 	for (i = 0; i < n; i++) {
 		uint16_t port = (uint16_t)(1 + random() % 65535);
 		unsigned int k;
@@ -454,7 +419,7 @@ static void check_big(void)
 		die("lease");
 	node[N1].service.buckets = BUCKETS_MAX;
 	memset(node[N1].action, 0, sizeof(node[N1].action));
-	ret |= rules_commit(node[N1].rules, &node[N1].want);
+	ret |= node_commit(N1);
 	fflush(stdout);
 	pid = fork();
 	if (!pid)
@@ -465,7 +430,7 @@ static void check_big(void)
 			node[N1].action[i].state = n % 2 ? BUCKET_ADOPTING : BUCKET_MINE;
 		rules_timing(node[N1].rules, &t, true);
 		start = now_us();
-		ret |= rules_commit(node[N1].rules, &node[N1].want);
+		ret |= node_commit(N1);
 		took = now_us() - start;
 		rules_timing(node[N1].rules, &t, true);
 		printf("# commit of 65536 buckets: %d us, %d transactions, longest %d us, "
@@ -494,7 +459,7 @@ static void check_services(void)
 	};
 	static struct bucket_action action[64];
 	struct rules_service both[2] = { node[N1].service };
-	struct rules_want want = { 2, both };
+	struct rules_want want = { .n_services = 2, .service = both };
 	struct rules_counters before, after;
 	struct client c;
 	int ret;
@@ -506,6 +471,7 @@ static void check_services(void)
 	both[1] = (struct rules_service){ .conf = &mail, .interface = "eth0", .seed = 5,
 					  .buckets = 64, .action = action };
 	enter(N1);
+	early_hold(node[N1].early, &want);
 	ret = rules_commit(node[N1].rules, &want);
 	ok(!ret && !sh("nft list chain netdev clusterd s1_to9 >/dev/null") && works(&c),
 	   "a second service is added%s%s", ret ? ": " : "",
@@ -516,7 +482,7 @@ static void check_services(void)
 	ok(!ret && sh("nft list chain netdev clusterd s1_to9 >/dev/null 2>&1"),
 	   "a chain that no bucket needs any more is removed%s%s", ret ? ": " : "",
 	   ret ? rules_strerror(node[N1].rules) : "");
-	ret = rules_commit(node[N1].rules, &node[N1].want);
+	ret = node_commit(N1);
 	after = count(N1);
 	ok(!ret && sh("nft list map netdev clusterd s1_b >/dev/null 2>&1") && works(&c) &&
 	   after.accepted >= before.accepted,
@@ -572,8 +538,10 @@ static void check_remove(void)
 	ok(sh("nft list ruleset | grep -q 'clusterd '"), "... and nothing but the guard");
 }
 
-int main(void)
+/* rules_kernel [early]: without or with the fast path in front of the rules */
+int main(int argc, char **argv)
 {
+	lab_early = argc > 1 && !strcmp(argv[1], "early");
 	alarm(120);
 	signal(SIGPIPE, SIG_IGN);
 	srandom(1);

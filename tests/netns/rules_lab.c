@@ -8,6 +8,7 @@
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <netpacket/packet.h>
 #include <poll.h>
 #include <sched.h>
@@ -27,6 +28,7 @@ struct node node[2];
 struct addr vip4, vip6;
 uint8_t mac4[6], mac6[6];
 unsigned int checks, failures;
+bool lab_early;
 struct seen seen;
 static int ns[N_NS];
 
@@ -218,17 +220,23 @@ static void node_setup(int i)
 		.conf = &n->conf, .interface = "eth0", .seed = SEED, .buckets = B,
 		.action = n->action, .n_peers = 1, .peer = &n->peer,
 	};
-	n->want = (struct rules_want){ 1, &n->service };
+	n->want = (struct rules_want){ .n_services = 1, .service = &n->service };
 }
 
 void node_open(int i)
 {
 	char dev[1][IFNAME_SIZE] = { "eth0" };
 	struct node *n = &node[i];
+	char why[256];
 
 	enter(i);
+	n->want.early = lab_early;
+	if (lab_early && early_open(&n->early, &n->want, why, sizeof(why))) {
+		printf("skip - no fast path here: %s\n", why);
+		exit(77);
+	}
 	if (rules_open(&n->rules, NULL) || rules_guard_install(n->rules, &n->want) ||
-	    rules_commit(n->rules, &n->want)) {
+	    node_commit(i)) {
 		printf("not ok - node %d: %s\n", i + 1,
 		       n->rules ? rules_strerror(n->rules) : "open");
 		exit(1);
@@ -239,8 +247,10 @@ void node_open(int i)
 
 void node_close(int i)
 {
+	early_close(node[i].early);
 	rules_close(node[i].rules);
 	lease_table_close(node[i].lease);
+	node[i].early = NULL;
 	node[i].rules = NULL;
 	node[i].lease = NULL;
 }
@@ -440,12 +450,62 @@ int udp_send(uint16_t dport, uint32_t bucket)
 	return at;
 }
 
+/* One UDP packet to port 9000 of a VIP, from any address and port. */
+void raw_udp(int fd, int ifindex, const struct addr *from, uint16_t port)
+{
+	bool v4 = from->family == AF_INET;
+	uint8_t p[128] = { 0 };
+	struct ether_header eth = { .ether_shost = { 2 },
+				    .ether_type = htons(v4 ? ETHERTYPE_IP : ETHERTYPE_IPV6) };
+	struct iphdr ip = { .version = 4, .ihl = 5, .ttl = 9, .protocol = IPPROTO_UDP,
+			    .tot_len = htons(28) };
+	struct ip6_hdr ip6 = { .ip6_flow = htonl(6u << 28), .ip6_plen = htons(8),
+			       .ip6_nxt = IPPROTO_UDP, .ip6_hlim = 9 };
+	struct udphdr udp = { .source = htons(port), .dest = htons(9000), .len = htons(8) };
+	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = ifindex };
+	size_t size = 14 + (v4 ? 20 : 40) + 8;
+	uint32_t sum = 0;
+	unsigned int i;
+
+	memcpy(eth.ether_dhost, v4 ? mac4 : mac6, 6);
+	memcpy(p, &eth, 14);
+	memcpy(&ip.saddr, from->b, 4);
+	memcpy(&ip.daddr, vip4.b, 4);
+	memcpy(&ip6.ip6_src, from->b, 16);
+	memcpy(&ip6.ip6_dst, vip6.b, 16);
+	memcpy(p + 14, v4 ? (void *)&ip : &ip6, v4 ? 20 : 40);
+	if (v4) {
+		for (i = 0; i < 20; i += 2)
+			sum += (uint32_t)p[14 + i] << 8 | p[15 + i];
+		sum = (sum & 0xffff) + (sum >> 16);
+		ip.check = htons((uint16_t)~sum);
+		memcpy(p + 14, &ip, 20);
+	}
+	memcpy(p + size - 8, &udp, 8);
+	if (sendto(fd, p, size, 0, (void *)&to, sizeof(to)) != (ssize_t)size)
+		die("raw");
+}
+
+int node_commit(int i)
+{
+	struct node *n = &node[i];
+	int ret;
+
+	early_hold(n->early, &n->want);
+	ret = rules_commit(n->rules, &n->want);
+	if (ret)
+		early_clear(n->early);
+	else
+		early_release(n->early, &n->want);
+	return ret;
+}
+
 void state(int i, uint32_t bucket, enum bucket_state s)
 {
 	node[i].action[bucket].state = (uint8_t)s;
 	node[i].action[bucket].to = s == BUCKET_LEAVING ? node[i].peer.id : NOBODY;
 	enter(i);
-	if (rules_commit(node[i].rules, &node[i].want)) {
+	if (node_commit(i)) {
 		printf("not ok - commit: %s\n", rules_strerror(node[i].rules));
 		exit(1);
 	}
@@ -462,7 +522,7 @@ struct rules_counters count(int i)
 {
 	struct rules_counters c;
 
-	if (rules_counters(node[i].rules, 0, &c))
+	if (rules_counters(node[i].rules, 0, &c) || early_counters(node[i].early, 0, &c))
 		die(rules_strerror(node[i].rules));
 	return c;
 }

@@ -14,6 +14,7 @@
  * into the one bucket that a check is about.  A sniffer at the client sees all answers.
  */
 
+#include "io/early.h"
 #include "io/rules.h"
 
 #define VIP4 "10.77.0.250"
@@ -26,6 +27,7 @@ enum { N1, N2, CLIENT, HUB, N_NS };
 
 struct node {
 	struct rules *rules;
+	struct early *early;		/* NULL: only the rules */
 	struct lease_table *lease;
 	struct conf_service conf;
 	struct rules_peer peer;
@@ -39,6 +41,7 @@ extern struct node node[2];
 extern struct addr vip4, vip6;
 extern uint8_t mac4[6], mac6[6];
 extern unsigned int checks, failures;
+extern bool lab_early;		/* node_open() opens the fast path too; skips the test without it */
 
 /* What the client was sent for the VIPs since the last sniff_reset(). */
 struct seen {
@@ -63,6 +66,8 @@ void must(const char *cmd);
 
 void node_open(int i);
 void node_close(int i);
+/* As the daemon does it, the fast path before and after; what rules_commit() says. */
+int node_commit(int i);
 /* Sets one bucket on one node, or on both (then sniffing starts anew). */
 void state(int i, uint32_t bucket, enum bucket_state s);
 void states(uint32_t bucket, enum bucket_state s1, enum bucket_state s2);
@@ -81,6 +86,8 @@ void client_drop(struct client *c);
 bool arrives(int from, int to);
 /* Data flows both ways. */
 bool works(const struct client *c);
+/* One empty datagram for the VIP, port 9000, through packet socket 'fd'; for a flooded MAC address. */
+void raw_udp(int fd, int ifindex, const struct addr *from, uint16_t port);
 /* The node that a datagram from 'bucket' reaches, or -1. */
 int udp_send(uint16_t dport, uint32_t bucket);
 

@@ -145,7 +145,7 @@ static void test_sample_shows_defaults(void **state)
 		p[1] = ' ';
 		n++;
 	}
-	assert_int_equal(n, 18);
+	assert_int_equal(n, 19);
 	must_parse(&other, text);
 	assert_int_equal(conf_diff(&conf, &other, NULL, NULL), 0);
 	free(text);
@@ -156,7 +156,7 @@ static void test_values(void **state)
 	must_parse(&conf, "[cluster]\nname=web\nnodes=n1=10.0.0.1,n2=10.0.0.2\nbuckets=64\n"
 		   "quorum=ignore\nfailback=manual\nfailback_delay=7s\ndrain_timeout=2m\n"
 		   "token=300ms\nlease=40ms\nhang=50ms\ngrace=3s\ntiebreak=10.0.0.254\nport=99\n"
-		   "key_file=/k\n[node n2]\nweight=7\n[service a]\nvip=10.0.0.9,fd00::9\n"
+		   "key_file=/k\naccelerate=off\n[node n2]\nweight=7\n[service a]\nvip=10.0.0.9,fd00::9\n"
 		   "port=tcp/80,udp/5-6\nhash=source\ninterface=eth7\n");
 	assert_string_equal(conf.name, "web");
 	assert_int_equal(conf.n_nodes, 2);
@@ -177,6 +177,7 @@ static void test_values(void **state)
 	assert_int_equal(conf.witness.b[3], 254);
 	assert_int_equal(conf.port, 99);
 	assert_string_equal(conf.key_file, "/k");
+	assert_int_equal(conf.accelerate, ACCELERATE_OFF);
 	assert_int_equal(conf.n_services, 1);
 	assert_int_equal(conf.service[0].n_vips, 2);
 	assert_int_equal(conf.service[0].vip[1].family, AF_INET6);
@@ -315,7 +316,7 @@ static void test_digest(void **state)
 {
 	static const char *const same[] = {
 		"failback=manual", "failback_delay=1s", "drain_timeout=1s", "hang=3s", "grace=1s",
-		"token=2s", "key_file=/x", "[node n1]\nweight=3",
+		"token=2s", "key_file=/x", "accelerate=off", "[node n1]\nweight=3",
 	};
 	static const char *const differ[] = {
 		"buckets=64", "quorum=ignore", "lease=200ms", "tiebreak=lowest",

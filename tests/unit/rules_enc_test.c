@@ -81,7 +81,7 @@ static void test_golden(void **state)
 		.conf = &conf, .interface = "eth0", .seed = 0x12345678, .buckets = 64,
 		.action = action, .n_peers = 1, .peer = &peer,
 	};
-	struct rules_want want = { 1, &service };
+	struct rules_want want = { .n_services = 1, .service = &service };
 	uint16_t have[64] = { [1] = 1, [3] = 2 }, codes[64] = { [0] = 1, [3] = 0x102 };
 	struct rules_plan p = { 0 };
 	struct rules_batch b = { 0 };

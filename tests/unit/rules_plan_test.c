@@ -55,7 +55,7 @@ static void make(struct setup *s)
 		};
 		s->ifindex[i] = 4;
 	}
-	s->want = (struct rules_want){ 2, s->service };
+	s->want = (struct rules_want){ .n_services = 2, .service = s->service };
 }
 
 static void live(struct rules_plan *p, const struct setup *s)
