@@ -199,7 +199,9 @@ static void open_early(struct setup *s, struct rules_want *want)
 	if (early_open(&s->early, want, why, sizeof(why))) {
 		log_msg(LOG_NOTICE, "start", "no fast path, all packets take the rules: %s", why);
 		want->early = false;
+		return;
 	}
+	log_msg(LOG_INFO, "start", "fast path: attached");
 }
 
 /* After the rules: they are what makes the kernel load conntrack. */
