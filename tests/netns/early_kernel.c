@@ -270,12 +270,10 @@ static void check_odd(void)
 	ok(decided_by(e, r) == RULES_ACCEPTED, "IP options: the rules");
 	odd(5, 0x2000, 0, 0);
 	odd(5, 1, 0, 0);
-	odd(5, 0, 1, 0);
-	odd(5, 0, -9, 0);
 	odd(5, 0, 0, 7);
 	sleep_ms(20);
 	ok(early_count(N1).accepted == e.accepted && early_count(N1).foreign == e.foreign,
-	   "fragments, wrong lengths, VLAN tags: not the program");
+	   "fragments, VLAN tags: not the program");
 	state(N1, jhash_bucket(&from, 99, true, B, SEED), BUCKET_FOREIGN);
 }
 
@@ -360,6 +358,28 @@ static bool counted_again(struct early *early, int fd, int index)
 	return false;
 }
 
+/* Not over the place's bridge, which discards them itself. */
+static void check_lengths(struct early *early, int fd, int index)
+{
+	static const int wrong[] = { 1, -9 };
+	struct rules_counters before = { 0 }, after;
+	int old_fd = raw_fd, old_index = raw_ifindex;
+
+	raw_fd = fd;
+	raw_ifindex = index;
+	early_counters(early, 1, &before);
+	for (unsigned int i = 0; i <= 2; i++) {
+		memset(&after, 0, sizeof(after));
+		odd(5, 0, i < 2 ? wrong[i] : 0, 0);
+		sleep_ms(20);
+		early_counters(early, 1, &after);
+		ok(after.foreign == before.foreign + (i == 2), "IP length %s", i == 2 ?
+		   "right: the program" : i ? "too short: not the program" : "too long: not the program");
+	}
+	raw_fd = old_fd;
+	raw_ifindex = old_index;
+}
+
 /* As systemd's unit limits the daemon. */
 static int opens_with_little(const struct rules_want *want)
 {
@@ -442,6 +462,7 @@ static void check_far(void)
 	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	ok(!early_refresh(early) && counted_again(early, fd, index), "an interface that comes back gets "
 	   "the program again");
+	check_lengths(early, fd, index);
 	early_close(early);
 	close(fd);
 	ok(!opens_with_little(&want), "CAP_NET_ADMIN and CAP_BPF are enough");
