@@ -22,40 +22,52 @@ uint64_t repl_all_nodes(const struct repl *r)
 	return r->p.n_nodes == 64 ? UINT64_MAX : node_bit(r->p.n_nodes + 1u) - 1;
 }
 
+static struct repl *new_tables(const struct repl_params *p)
+{
+	struct repl *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->p = *p;
+	for (unsigned int s = 0; s < p->n_services; s++) {
+		r->bucket[s] = calloc(p->buckets, sizeof(*r->bucket[s]));
+		if (!r->bucket[s]) {
+			repl_free(r);
+			return NULL;
+		}
+	}
+	return r;
+}
+
 int repl_new(struct repl **out, const struct repl_params *p)
 {
 	if (p->n_nodes < 1 || p->n_nodes > NODES_MAX || p->n_services > SERVICES_MAX ||
 	    p->buckets < BUCKETS_MIN || p->buckets > BUCKETS_MAX || (p->buckets & (p->buckets - 1)))
 		return -EINVAL;
 
-	struct repl *r = calloc(1, sizeof(*r));
+	struct repl *r = new_tables(p);
 
 	if (!r)
 		return -ENOMEM;
-	r->p = *p;
-	for (unsigned int s = 0; s < p->n_services; s++) {
-		r->bucket[s] = calloc(p->buckets, sizeof(*r->bucket[s]));
-		if (!r->bucket[s])
-			goto nomem;
-	}
+	r->spare = new_tables(p);
 	r->owner = calloc(p->buckets, 1);
 	r->pinned = calloc(p->buckets, 1);
 	r->next = calloc(p->buckets, 1);
 	r->scratch = calloc(1, sizeof(*r->scratch));
-	if (!r->owner || !r->pinned || !r->next || !r->scratch)
-		goto nomem;
+	if (!r->spare || !r->owner || !r->pinned || !r->next || !r->scratch) {
+		repl_free(r);
+		return -ENOMEM;
+	}
 	repl_reset(r);
 	*out = r;
 	return 0;
-nomem:
-	repl_free(r);
-	return -ENOMEM;
 }
 
 void repl_free(struct repl *r)
 {
 	if (!r)
 		return;
+	repl_free(r->spare);
 	for (unsigned int s = 0; s < SERVICES_MAX; s++)
 		free(r->bucket[s]);
 	free(r->owner);

@@ -19,6 +19,7 @@ struct repl {
 	/* room to work */
 	uint8_t *owner, *pinned, *next;
 	struct assign_scratch *scratch;
+	struct repl *spare;		/* where a snapshot is read to; has none of these itself */
 };
 
 /* Mask of all configured nodes. */

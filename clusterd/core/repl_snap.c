@@ -201,21 +201,18 @@ static bool load_all(struct repl *r, struct buf_r *b)
 
 int repl_load(struct repl *r, const uint8_t *buf, size_t size)
 {
-	struct repl *tmp;
 	struct buf_r b = buf_reader(buf, size);
+	struct repl *t = r->spare, keep = *r;
 
-	/* Not in the steady state: a newcomer's once-only load may allocate. */
-	if (repl_new(&tmp, &r->p))
-		return -ENOMEM;
-	if (!load_all(tmp, &b)) {
-		repl_free(tmp);
+	if (!load_all(t, &b))
 		return -EBADMSG;
-	}
-	struct repl old = *r;
-
-	*r = *tmp;
-	*tmp = old;
-	repl_free(tmp);
+	*r = *t;
+	r->owner = keep.owner;
+	r->pinned = keep.pinned;
+	r->next = keep.next;
+	r->scratch = keep.scratch;
+	r->spare = t;
+	memcpy(t->bucket, keep.bucket, sizeof(t->bucket));
 	return 0;
 }
 
