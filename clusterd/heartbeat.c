@@ -259,9 +259,6 @@ static void lease_command(struct heartbeat *hb, const struct lease_cmd *c)
 	case LCMD_SET_PEER:
 		lease_set_peer(l, c->node, c->term, c->incarnation, now, &out);
 		break;
-	case LCMD_BLOCK:
-		lease_block(l, c->mask);
-		break;
 	case LCMD_DEAD:
 		lease_set_dead(l, c->mask);
 		break;
@@ -374,7 +371,7 @@ static void publish(struct heartbeat *hb)
 
 		PUBLISH(peer[i].heard_us, p->hello_us);
 		PUBLISH(peer[i].grant_until_us, p->grant_until_us);
-		PUBLISH(peer[i].granted, p->grant == GRANT_GRANTING && !p->blocked);
+		PUBLISH(peer[i].granted, p->grant == GRANT_GRANTING);
 	}
 }
 

@@ -683,7 +683,6 @@ static void fill_agent_params(struct turn *t, const struct turn_params *p)
 	a->incarnation = p->incarnation;
 	a->config = conf_digest(&t->conf);
 	/* A node out of the group for longer than any reconfiguration of it takes is not coming back. */
-	a->absent_ms = 5 * t->conf.token_ms > 5000 ? 5 * t->conf.token_ms : 5000;
 	for (unsigned int i = 0; i < t->conf.n_nodes; i++)
 		memcpy(a->node_name[i + 1], t->conf.node[i].name, NAME_SIZE);
 	for (unsigned int i = 0; i < t->conf.n_services; i++) {

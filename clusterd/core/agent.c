@@ -475,12 +475,6 @@ void agent_view(struct agent *a, uint64_t members, uint64_t crashed, int64_t now
 		a->primary = was_primary(a);
 	a->members = members;
 	a->crashed = (a->crashed | crashed) & ~members;
-	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++) {
-		if (mask_has(members, i))
-			a->absent_since[i] = 0;
-		else if (!a->absent_since[i])
-			a->absent_since[i] = now;
-	}
 	/* We were not there: we know nothing of this view's past, whoever was in our last one. */
 	exchange_view(a, mask_has(old, a->p.self) ? old : 0, members, now);
 	if (a->synced)
@@ -672,21 +666,6 @@ static void tick_grace(struct agent *a, int64_t now)
 	}
 }
 
-static void tick_blocked(struct agent *a, int64_t now)
-{
-	uint64_t blocked = 0;
-
-	if (!agent_in_step(a))
-		return;		/* then it is we who are absent */
-	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
-		if (a->absent_since[i] && now - a->absent_since[i] > a->p.absent_ms)
-			blocked |= node_bit(i);
-	if (blocked == a->told_blocked)
-		return;
-	a->told_blocked = blocked;
-	command(a, (struct lease_cmd){ .type = LCMD_BLOCK, .mask = blocked });
-}
-
 static void tick_digest(struct agent *a, int64_t now)
 {
 	struct msg m = { .type = MSG_DIGEST };
@@ -755,7 +734,6 @@ void agent_tick(struct agent *a, int64_t now)
 {
 	a->last_tick = now;
 	exchange_tick(a, now);
-	tick_blocked(a, now);
 	tick_unleased(a, now);
 	tick_fail(a, now);
 	tick_plan_steps(a, now);
@@ -868,7 +846,6 @@ void agent_reconf(struct agent *a, const struct agent_params *p)
 	a->p.failback_delay_ms = p->failback_delay_ms;
 	a->p.drain_timeout_ms = p->drain_timeout_ms;
 	a->p.grace_ms = p->grace_ms;
-	a->p.absent_ms = p->absent_ms;
 	a->p.weight = p->weight;
 }
 

@@ -40,13 +40,11 @@ struct agent_params {
 	/* may change by agent_reconf() */
 	bool failback_manual;
 	uint32_t failback_delay_ms, drain_timeout_ms, grace_ms;
-	uint32_t absent_ms;		/* out of the group for that long: no more grants for it */
 };
 
 /* ---- effects ---- */
 enum lease_cmd_type {
 	LCMD_SET_PEER,		/* node, term, incarnation */
-	LCMD_BLOCK,		/* mask */
 	LCMD_DEAD,		/* mask */
 	LCMD_ADMIT,		/* term */
 	LCMD_FENCE,

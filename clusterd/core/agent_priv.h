@@ -72,14 +72,13 @@ struct agent {
 	/* what the lease machine was told */
 	uint32_t told_term[NODES_MAX + 1];
 	uint64_t told_incarnation[NODES_MAX + 1];
-	uint64_t told_dead, told_blocked;
+	uint64_t told_dead;
 	uint32_t term, fenced_term;	/* admitted with; last one that ended */
 	int64_t admitted_at;
 	bool leased;
 	unsigned int fences;		/* lately: slows re-admission down */
 	int64_t last_fence;
 
-	int64_t absent_since[NODES_MAX + 1];
 	struct sent ready, ack, left, adopted, plan, leave, fail[NODES_MAX + 1];
 	int64_t due_soon, due_quiet;	/* when to think of a PLAN; 0: no cause */
 	int64_t grace_end[NODES_MAX + 1];

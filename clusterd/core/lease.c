@@ -336,7 +336,7 @@ static bool accept_order(struct lease *l, struct lease_peer *p, const struct hel
 static void heard_admitted(struct lease *l, struct lease_peer *p, unsigned int node, int64_t now_us,
 			   int64_t last_us, struct lease_out *out)
 {
-	if (p->grant == GRANT_GRANTING && !p->blocked)
+	if (p->grant == GRANT_GRANTING)
 		p->granted_us = now_us;
 	if (p->grant != GRANT_EXPIRED || p->lost)
 		return;
@@ -438,7 +438,7 @@ void lease_begin_round(struct lease *l, int64_t now_us)
 /* May what we send to 'p' be taken as a grant, or as a sign of life for one that holds no term? */
 static bool may_echo(const struct lease_peer *p)
 {
-	if (p->blocked || !p->hello_seq)
+	if (!p->hello_seq)
 		return false;
 	if (!p->hello_term)
 		return true;	/* it cannot count it: only HELLOs sent in its term make a lease */
@@ -488,12 +488,6 @@ void lease_set_peer(struct lease *l, unsigned int node, uint32_t term, uint64_t 
 	}
 	p->lost = p->recovered_told = false;
 	p->recover_us = 0;
-}
-
-void lease_block(struct lease *l, uint64_t nodes)
-{
-	for (unsigned int i = 1; i <= l->p.n_nodes; i++)
-		l->peer[i].blocked = mask_has(nodes, i);
 }
 
 void lease_set_dead(struct lease *l, uint64_t nodes)

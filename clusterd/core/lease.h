@@ -72,7 +72,6 @@ struct lease_out {
 struct lease_peer {
 	uint64_t incarnation;	/* admitted; 0: not admitted */
 	uint32_t term;		/* admitted; 0: not admitted */
-	bool blocked;		/* never grant (it left the group for too long) */
 	enum lease_grant grant;
 	int64_t granted_us;	/* GRANTING: when we last heard it */
 	int64_t clear_us;	/* CLEARING: until then */
@@ -141,8 +140,6 @@ void lease_hello(const struct lease *l, unsigned int to, struct hello *h);
 /* The group admitted peer 'node' (or not: term 0).  A new term starts GRANTING from now. */
 void lease_set_peer(struct lease *l, unsigned int node, uint32_t term, uint64_t incarnation,
 		    int64_t now_us, struct lease_out *out);
-/* Blocked peers get no grants (left the group for too long). */
-void lease_block(struct lease *l, uint64_t nodes);
 /* Nodes that the operator declared dead: not counted among the configured ones. */
 void lease_set_dead(struct lease *l, uint64_t nodes);
 /* The group admitted us and our kernel holds the table that goes with it. */

@@ -106,7 +106,9 @@ def test_weight_zero(c):
 def test_return(c):
     """A node that comes back gets its share; only that moves, and nobody notices."""
     c[3].power_off()
-    wait(lambda: c.settled() and not counts(c).get("n3"), 15, "the survivors to settle")
+    # Settled, and the survivors' shares evened out: what moves from here on is n3's return.
+    wait(lambda: c.settled() and not counts(c).get("n3") and
+         abs(counts(c)["n1"] - counts(c)["n2"]) <= 1, 15, "the survivors to settle")
     with Watched(c) as w:
         w.mark()
         c[3].power_on()

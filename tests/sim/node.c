@@ -157,9 +157,6 @@ static void run_command(struct sim *s, struct node *n)
 	case LCMD_SET_PEER:
 		lease_set_peer(&n->lease, c->node, c->term, c->incarnation, now, &out);
 		break;
-	case LCMD_BLOCK:
-		lease_block(&n->lease, c->mask);
-		break;
 	case LCMD_DEAD:
 		lease_set_dead(&n->lease, c->mask);
 		break;
@@ -289,7 +286,6 @@ static void agent_make(struct sim *s, struct node *n)
 		.weight = n->weight, .failback_manual = s->p.failback_manual,
 		.failback_delay_ms = s->p.failback_delay_ms,
 		.drain_timeout_ms = s->p.drain_timeout_ms, .grace_ms = s->p.grace_ms,
-		.absent_ms = s->p.absent_ms,
 	};
 
 	for (unsigned int v = 0; v < s->p.n_services; v++) {

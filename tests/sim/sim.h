@@ -133,7 +133,7 @@ struct sim_params {
 	int64_t lease, token, consensus, hang;
 	bool ignore_quorum, failback_manual;
 	enum lease_tiebreak tiebreak;
-	uint32_t failback_delay_ms, drain_timeout_ms, grace_ms, absent_ms;
+	uint32_t failback_delay_ms, drain_timeout_ms, grace_ms;
 	/* network for HELLOs, in 1/1000 */
 	unsigned int loss, dup, slow;
 	unsigned int clock_ppm;		/* clocks run within +- this */

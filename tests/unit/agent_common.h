@@ -36,7 +36,7 @@ struct box {
 	uint64_t view;			/* members, as the bus sees it; 0: down */
 	uint32_t lease_term;		/* admitted; 0: none */
 	uint32_t peer_term[N_MAX + 1];	/* LCMD_SET_PEER */
-	uint64_t blocked, dead;
+	uint64_t dead;
 	bool no_lease, no_install, no_discard;
 	unsigned int n_sent[MSG_TYPES_N], n_cmd[LCMD_CLEARED + 1];
 	struct msg last[MSG_TYPES_N];
@@ -119,9 +119,6 @@ static inline void run_commands(void)
 		switch (c.type) {
 		case LCMD_SET_PEER:
 			x->peer_term[c.node] = c.term;
-			break;
-		case LCMD_BLOCK:
-			x->blocked = c.mask;
 			break;
 		case LCMD_DEAD:
 			x->dead = c.mask;
@@ -255,7 +252,7 @@ static inline void start(unsigned int i, uint64_t incarnation)
 	x->p = (struct agent_params){
 		.repl = { .n_nodes = (uint8_t)n_nodes, .n_services = 1, .buckets = BUCKETS, .salt = { 3 } },
 		.self = (uint8_t)i, .incarnation = incarnation, .config = 77, .weight = 100,
-		.failback_delay_ms = 500, .drain_timeout_ms = 3000, .grace_ms = 1000, .absent_ms = 5000,
+		.failback_delay_ms = 500, .drain_timeout_ms = 3000, .grace_ms = 1000,
 	};
 	for (unsigned int j = 1; j <= n_nodes; j++)
 		snprintf(x->p.node_name[j], NAME_SIZE, "n%u", j);

@@ -294,20 +294,6 @@ static void coordinator_that_dies_is_replaced(void **state)
 	assert_int_equal(owned(2, 3), BUCKETS / 2);
 }
 
-static void long_absence_from_the_group_blocks_grants(void **state)
-{
-	(void)state;
-	running(3);
-	view(3, 0);
-	run(4900);
-	assert_int_equal(box[1].blocked, 0);
-	run(300);
-	assert_int_equal(box[1].blocked, node_bit(3));
-	view(7, 0);
-	run(200);
-	assert_int_equal(box[1].blocked, 0);
-}
-
 /* ---- clearing ---- */
 
 static void recovered(unsigned int at, unsigned int node, uint32_t gen)
@@ -695,7 +681,6 @@ int main(void)
 		T(crash_is_told_by_all_who_saw_it_and_the_grace_ends),
 		T(crashed_daemon_back_within_the_grace_gets_its_very_buckets),
 		T(coordinator_that_dies_is_replaced),
-		T(long_absence_from_the_group_blocks_grants),
 		T(clearing_needs_the_word_of_every_admitted_node),
 		T(who_has_inherited_gives_no_word),
 		T(digest_mismatch_is_noticed_and_healed),

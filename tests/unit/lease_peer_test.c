@@ -352,23 +352,6 @@ static void only_the_admitted_process_in_its_term_is_granted(void **state)
 	assert_int_equal(h.echo_seq, 0);
 }
 
-static void blocked_peer_gets_no_grant_and_expires(void **state)
-{
-	(void)state;
-	up(3);
-	for (unsigned int i = 1; i <= 2; i++)
-		lease_block(&node[i], node_bit(3));
-	run(2 * LEASE);
-	assert_false(node[3].leased);
-	assert_int_equal(n_events[1][LEASE_EV_LOST], 1);
-	assert_true(node[1].leased && node[2].leased);
-	for (unsigned int i = 1; i <= 2; i++)
-		lease_block(&node[i], 0);
-	set_peers(3, 8);
-	admit(3, 8);
-	run(LEASE);
-	assert_true(node[3].leased);
-}
 
 static void declared_dead_nodes_do_not_count(void **state)
 {
@@ -585,7 +568,6 @@ int main(void)
 		cmocka_unit_test(a_lost_peer_is_never_cleared),
 		cmocka_unit_test(new_process_grants_nothing_before_the_old_ones_reports_are_forgotten),
 		cmocka_unit_test(only_the_admitted_process_in_its_term_is_granted),
-		cmocka_unit_test(blocked_peer_gets_no_grant_and_expires),
 		cmocka_unit_test(declared_dead_nodes_do_not_count),
 		cmocka_unit_test(two_nodes_without_tiebreak_stop_both_and_inherit_nothing),
 		cmocka_unit_test(tiebreak_lowest_lets_node_1_live_alone_and_not_node_2),
