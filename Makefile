@@ -33,7 +33,7 @@ UTIL    := addr log buf jhash
 CONF    := conf_table conf_value conf_read conf_print conf_check conf_corosync
 CORE    := types msg assign repl repl_snap agent agent_exchange agent_drain agent_status lease compile
 WIRE    := msg hello
-IO      := rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease netif flows group key hellosock $(EARLY)
+IO      := rules rules_mk rules_build rules_ingress rules_stack rules_guard rules_plan rules_enc rules_nl rules_lease netif flows group key hellosock $(EARLY)
 CTL     := proto table server cmds status trace events
 DAEMON  := main setup turn control heartbeat
 
@@ -53,7 +53,7 @@ $(B)/clusterd: $(DAEMON_O) $(CTL_O) $(IO_O) $(WIRE_O) $(CORE_O) $(CONF_O) $(UTIL
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(call obj,$(addprefix clusterd/io/,rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease)) $(call obj,clusterd/core/types)
+$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(call obj,$(addprefix clusterd/io/,rules rules_mk rules_build rules_ingress rules_stack rules_guard rules_plan rules_enc rules_nl rules_lease)) $(call obj,clusterd/core/types)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 

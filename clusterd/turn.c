@@ -663,6 +663,7 @@ static void fill_services(struct turn *t, const struct turn_params *p)
 		s->conf = c;
 		snprintf(s->interface, sizeof(s->interface), "%s",
 			 c->interface[0] ? c->interface : p->interface);
+		s->hash = c->hash;
 		s->seed = key_seed(p->key, c->name);
 		s->buckets = t->conf.buckets;
 		s->action = t->action[i];

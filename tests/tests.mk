@@ -18,9 +18,9 @@ T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_statu
 T_msg        := wire/msg core/msg util/buf util/addr util/jhash
 T_hello      := wire/hello util/buf
 T_key        := io/key
-T_rules_plan := io/rules_mk io/rules_build io/rules_plan util/addr util/jhash core/types
-T_rules_enc  := io/rules_mk io/rules_build io/rules_plan io/rules_enc util/addr util/jhash core/types
-T_rules_lease := $(addprefix io/,rules_lease rules_mk rules_build rules_plan rules_enc) util/addr util/jhash core/types
+T_rules_plan := io/rules_mk io/rules_build io/rules_ingress io/rules_stack io/rules_guard io/rules_plan util/addr util/jhash core/types
+T_rules_enc  := io/rules_mk io/rules_build io/rules_ingress io/rules_stack io/rules_guard io/rules_plan io/rules_enc util/addr util/jhash core/types
+T_rules_lease := $(addprefix io/,rules_lease rules_mk rules_build rules_ingress rules_stack rules_guard rules_plan rules_enc) util/addr util/jhash core/types
 T_compile    := core/compile core/repl core/repl_snap core/msg core/assign core/types util/jhash util/addr util/buf
 T_proto      := ctl/proto
 T_ctl        := $(addprefix ctl/,$(CTL) client render grid) util/addr util/jhash util/log core/types
@@ -47,7 +47,7 @@ $(B)/tests/core_bench: $(addprefix $(O)/,tests/bench/core_bench.o $(addprefix cl
 K_netif := io/netif io/flows util/addr util/jhash util/log
 K_group := io/group
 KT_rules := rules_lab.o
-K_rules := $(addprefix io/,rules rules_mk rules_build rules_plan rules_enc rules_nl rules_lease $(EARLY)) util/addr util/jhash
+K_rules := $(addprefix io/,rules rules_mk rules_build rules_ingress rules_stack rules_guard rules_plan rules_enc rules_nl rules_lease $(EARLY)) util/addr util/jhash
 
 KT_early := rules_lab.o
 K_early := $(K_rules) core/types

@@ -32,7 +32,8 @@ enum conf_tiebreak { TIEBREAK_NONE, TIEBREAK_LOWEST, TIEBREAK_WITNESS };
 enum conf_dispatch { DISPATCH_FLOOD, DISPATCH_ANNOUNCE, DISPATCH_ROUTE };
 enum conf_redirect { REDIRECT_DIRECT, REDIRECT_IPIP, REDIRECT_VXLAN };
 enum conf_hash     { HASH_SOURCE, HASH_SOURCE_PORT };
-enum conf_sched    { SCHED_HASH };
+enum conf_sched    { SCHED_HASH, SCHED_PROBABILITY, SCHED_LEAST_CONN };
+enum conf_mac      { MAC_MULTICAST, MAC_IGMP, MAC_UNICAST };	/* flood: the shared MAC */
 
 struct conf_port { uint8_t proto; /* IPPROTO_TCP or IPPROTO_UDP */ uint16_t lo, hi; };
 
@@ -51,6 +52,7 @@ struct conf_service {
 	enum conf_redirect redirect;
 	enum conf_hash hash;
 	enum conf_sched sched;
+	enum conf_mac mac;
 	char interface[IFNAME_SIZE];	/* "" = the interface that holds this node's address */
 };
 
@@ -67,6 +69,7 @@ struct conf {
 	struct addr witness;		/* TIEBREAK_WITNESS */
 	uint32_t failback_delay_ms, drain_timeout_ms, token_ms, lease_ms, hang_ms, grace_ms;
 	uint16_t port;			/* UDP port of the HELLOs, default 5407 */
+	uint16_t vxlan_port;		/* UDP port of redirect = vxlan, default 4789 */
 	char key_file[256];		/* cluster key, default /etc/corosync/authkey */
 };
 

@@ -13,6 +13,7 @@
 #define BUCKETS_MAX   65536
 #define NAME_SIZE     32	/* of nodes and services, NUL included */
 #define NOBODY        0		/* the node id that no node has */
+#define HOLDERS_MAX   256	/* different VIPs of announce services, all services together */
 
 /* Node ids are 1..NODES_MAX: the position in [cluster] nodes, and corosync's nodeid. */
 static inline uint64_t node_bit(unsigned int id) { return UINT64_C(1) << (id - 1); }
@@ -46,7 +47,17 @@ const char *bucket_state_str(enum bucket_state s);
 /* One bucket as the kernel is to see it. */
 struct bucket_action {
 	uint8_t state;		/* enum bucket_state */
-	uint8_t to;		/* LEAVING: the node that SYNs are handed to; else NOBODY */
+	/*
+	 * The other node that matters, or NOBODY.  FOREIGN, ARRIVING: who takes new flows now; LEAVING,
+	 * DRAINING: the new owner; ADOPTING: the old owner, while it may still know flows; MINE: NOBODY.
+	 */
+	uint8_t to;
+};
+
+/* How packets become bucket numbers; the same on all nodes. */
+struct layout {
+	uint32_t buckets;		/* of every service */
+	uint8_t hash[SERVICES_MAX];	/* enum conf_hash; the core only compares it */
 };
 
 #endif

@@ -15,19 +15,23 @@
  *
  * Tables (all names begin with "clusterd"):
  *   netdev clusterd        live, owned by rules' socket: acceptance by service and bucket
- *   inet   clusterd        live, owned: "established here" check after conntrack; neighbour
- *                          discovery for the VIP carries the shared MAC
+ *   inet   clusterd        live, owned: "established here" check after conntrack
+ *   ip     clusterd        live, owned: what goes to userspace, what is handed to a peer after all
+ *   ip6    clusterd        live, owned: the same; neighbour discovery for the VIP
  *   arp    clusterd        live, owned: ARP likewise
  *   inet   clusterd_guard, arp clusterd_guard   persistent, not owned: drops VIP traffic that the
  *          live tables have not marked, keeps this node silent in ARP/ND for the VIP
  *   netdev clusterd_lease  owned by the lease's own socket (struct lease_table below)
  *
- * Marks on a packet (skb->mark; the outside cannot set them):
- *   RULES_MARK_ACCEPT  live ingress: accept
- *   RULES_MARK_CHECK   live ingress: accept if conntrack knows it as established
- *   | RULES_MARK_LEASED  added by the lease chain, which comes after the live one at ingress and
- *                      drops ACCEPT/CHECK packets while there is no valid lease
- * The guard lets in only packets for a VIP that carry LEASED, or come over lo.
+ * Marks on a packet (skb->mark; the outside cannot set them): 0xc1dS_NNLC, S = service index, NN =
+ * node id or 0, L = 1 once the lease chain has seen it, C:
+ *   ACCEPT  live ingress: accept (S = NN = 0)
+ *   CHECK   live ingress: accept if conntrack knows it as established; else NN != 0: HAND to NN;
+ *           NN = RULES_NODE_QUEUE: QUEUE; NN = 0: drop
+ *   QUEUE   userspace decides
+ *   HAND    to node NN, behind prerouting ('dup')
+ * The lease chain, which comes after the live one at ingress, adds LEASED or drops.
+ * The guard lets in only packets for a VIP that are ACCEPT | LEASED, or come over lo.
  *
  * Every function returns 0 or -errno; rules_strerror() then names the object that was refused.
  */
@@ -42,33 +46,62 @@
 
 #define RULES_MARK_ACCEPT 0xc1d00001u
 #define RULES_MARK_CHECK  0xc1d00002u
+#define RULES_MARK_QUEUE  0xc1d00003u
+#define RULES_MARK_HAND   0xc1d00004u
 #define RULES_MARK_LEASED 0x00000010u
+#define RULES_MARK_NODE(id)	((uint32_t)(id) << 8)
+#define RULES_MARK_SERVICE(i)	((uint32_t)(i) << 16)
+#define RULES_MARK_OURS		0xfff000f0u	/* of a mark before the lease chain: these bits are ... */
+#define RULES_MARK_BASE		0xc1d00000u	/* ... these */
+#define RULES_NODE_QUEUE 0xffu	/* as a node id in CHECK */
 
 struct rules;
 
 #define RULES_FD_MIN 600	/* below the usual soft limit of 1024; nothing else of ours gets there */
 
-/* Where a peer can be reached on the L2 of one interface.  Zero MAC: not known, nothing is handed. */
+/*
+ * How one service's packets get to a peer: by MAC on the service's interface, or through a tunnel
+ * device.  Which of the two goes for inner IPv4 and inner IPv6 alike (conf->redirect).
+ */
 struct rules_peer {
 	uint8_t id;
-	uint8_t mac[6];
-	struct addr addr4, addr6;	/* next hop for IPv4 and IPv6 packets; family 0: none */
+	uint8_t mac[6];			/* redirect = direct: on the service's interface; zero: not known */
+	struct addr addr4, addr6;	/* next hop for IPv4 and IPv6 packets; family 0: none, nothing is handed */
+	char dev4[IFNAME_SIZE], dev6[IFNAME_SIZE];	/* tunnel device for IPv4, IPv6; "": none */
+	int ifindex4, ifindex6;			/* of these; 0: none */
 };
 
 struct rules_service {
-	const struct conf_service *conf;	/* VIPs, ports, hash; borrowed */
+	const struct conf_service *conf;	/* VIPs, ports, dispatch, redirect, scheduler; borrowed */
 	char interface[IFNAME_SIZE];		/* resolved */
 	uint32_t seed;
 	uint32_t buckets;
+	enum conf_hash hash;			/* in force (conf->hash may be one that is to come) */
 	const struct bucket_action *action;	/* 'buckets' of them; borrowed for the call only */
 	unsigned int n_peers;
 	const struct rules_peer *peer;		/* borrowed for the call only */
+	struct addr own4, own6;			/* this node's own addresses there; family 0: none */
+	uint16_t mss4, mss6;			/* clamp what is sent from the VIPs; 0: do not */
+	bool freeze;				/* drop every new flow: the hash is about to change */
+	/* owner != NULL: flows of before such a change may live at old.owner[old bucket]; borrowed */
+	struct { uint32_t buckets; enum conf_hash hash; const uint8_t *owner; } old;
+	uint16_t weight[NODES_MAX + 1];		/* scheduler != hash: of each node that may get new flows */
 };
+
+/* A peer's vxlan packets: taken only with this outer source address and this VNI. */
+struct rules_member { struct addr addr; uint32_t vni; };
 
 struct rules_want {
 	unsigned int n_services;
 	const struct rules_service *service;
 	bool early;	/* packets come with RULES_MARK_ACCEPT if io/early.h has accepted them, only then */
+	uint8_t self;				/* node id of this node */
+	unsigned int n_held;			/* VIPs of announce services that this node answers for */
+	const struct addr *held;		/* borrowed for the call only */
+	uint16_t queue, n_queues;		/* NFQUEUE numbers queue .. queue + n_queues - 1; n_queues 0: none */
+	uint16_t vxlan_port;			/* 0: no vxlan; else UDP port */
+	unsigned int n_members;
+	const struct rules_member *member;	/* borrowed for the call only */
 };
 
 struct rules_params {
@@ -118,11 +151,28 @@ int rules_repair(struct rules *r, const struct rules_want *want);
 const char *rules_strerror(const struct rules *r);
 
 /*
- * Packets per service index: accepted, dropped as foreign, handed on.  'unknown' (mid-stream
- * packets that conntrack does not know) is counted for the whole node, the same for every service.
+ * Packets per service index: accepted, dropped as foreign, handed on at ingress, handed on because
+ * unknown here (second chances).  'unknown' (mid-stream packets that conntrack does not know) is
+ * counted for the whole node, the same for every service.
  */
-struct rules_counters { uint64_t accepted, foreign, handed, unknown; };
+struct rules_counters { uint64_t accepted, foreign, handed, unknown, second; };
 int rules_counters(struct rules *r, unsigned int service, struct rules_counters *out);
+
+/* One flow of a service with a scheduler, and the node that serves it. */
+struct rules_flow {
+	uint8_t service, proto, node;	/* proto: IPPROTO_TCP or IPPROTO_UDP */
+	struct addr client, vip;	/* of one family */
+	uint16_t sport, dport;		/* host order */
+};
+/*
+ * Puts flows into the ingress flow maps; one that is there already gets this node.  Of services
+ * without a scheduler, or not installed: skipped.  0, -EAGAIN (nothing is lost by calling again).
+ */
+int rules_flows_add(struct rules *r, const struct rules_flow *flow, unsigned int n);
+/* Calls 'cb' for every entry of a service's flow maps, until it returns false. */
+int rules_flows_list(struct rules *r, unsigned int service,
+		     bool (*cb)(void *arg, const struct rules_flow *flow, uint32_t expires_ms),
+		     void *arg);
 
 /* Transactions since the start or the last reset; 'longest_us' is time inside the kernel. */
 struct rules_timing { uint64_t transactions, conflicts; int64_t longest_us; };
