@@ -35,7 +35,7 @@ CORE    := types msg assign repl repl_snap agent agent_exchange agent_drain agen
 WIRE    := msg hello
 IO      := rules rules_mk rules_build rules_ingress rules_stack rules_guard rules_plan rules_enc rules_nl rules_lease netif flows group key hellosock $(EARLY)
 CTL     := proto table server cmds status trace events
-DAEMON  := main setup turn control heartbeat
+DAEMON  := main setup turn turn_group control heartbeat
 
 obj = $(addprefix $(O)/,$(addsuffix .o,$(1)))
 UTIL_O := $(call obj,$(addprefix clusterd/util/,$(UTIL)))

@@ -17,6 +17,8 @@
 
 struct server;
 
+#define BAD_MS 5000	/* between two lines about bad messages */
+
 struct turn {
 	struct conf conf;
 	const char *conf_path;
@@ -70,6 +72,11 @@ static inline int64_t now_ms(void)
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
+
+/* turn_group.c */
+extern const struct group_ops turn_group_ops;
+/* Flushes what was said in this turn; (re)connects. */
+void turn_tick_group(struct turn *t, int64_t now);
 
 /* Fills t->ctx; the agent and the events are there. */
 void control_fill(struct turn *t);
