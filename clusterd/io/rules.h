@@ -99,6 +99,7 @@ struct rules_want {
 	unsigned int n_held;			/* VIPs of announce services that this node answers for */
 	const struct addr *held;		/* borrowed for the call only */
 	uint16_t queue, n_queues;		/* NFQUEUE numbers queue .. queue + n_queues - 1; n_queues 0: none */
+	bool queue_xt;				/* rules_queue_native() said no */
 	uint16_t vxlan_port;			/* 0: no vxlan; else UDP port */
 	unsigned int n_members;
 	const struct rules_member *member;	/* borrowed for the call only */

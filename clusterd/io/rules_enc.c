@@ -17,6 +17,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/xt_NFQUEUE.h>
 
 #include "io/rules_enc.h"
 
@@ -211,6 +212,8 @@ static void put_set(struct rules_batch *b, uint16_t type, uint16_t flags, const 
 			mnl_attr_put_u32(nlh, NFTA_SET_DESC_SIZE, htonl(o->u.set.size));
 			mnl_attr_nest_end(nlh, nest);
 		}
+		if (o->u.set.timeout_ms)
+			mnl_attr_put_u64(nlh, NFTA_SET_TIMEOUT, htobe64(o->u.set.timeout_ms));
 		mnl_attr_put_u32(nlh, NFTA_SET_ID, htonl(b->n));
 		put_byteorder(nlh, o);
 	}
@@ -278,6 +281,8 @@ static void put_elem(struct rules_batch *b, uint16_t type, uint16_t flags,
 		mnl_attr_nest_end(nlh, verdict);
 		mnl_attr_nest_end(nlh, data);
 	}
+	if (o->u.elem.data_len && type == NFT_MSG_NEWSETELEM)
+		put_value(nlh, NFTA_SET_ELEM_DATA, o->u.elem.data, o->u.elem.data_len);
 	mnl_attr_nest_end(nlh, nest);
 	mnl_attr_nest_end(nlh, list);
 	finish(b, nlh);
@@ -378,6 +383,19 @@ static const char *expr_name(enum rules_expr_op op)
 		return "objref";
 	case EXPR_FWD:
 		return "fwd";
+	case EXPR_DUP:
+		return "dup";
+	case EXPR_NUMGEN:
+		return "numgen";
+	case EXPR_DYNSET:
+		return "dynset";
+	case EXPR_EXTHDR:
+	case EXPR_TCPOPT_SET:
+		return "exthdr";
+	case EXPR_QUEUE:
+		return "queue";
+	case EXPR_QUEUE_XT:
+		return "target";
 	}
 	return "";
 }
@@ -421,7 +439,46 @@ static void fill_lookup(struct nftnl_expr *x, const struct rules_expr *e)
 		nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
 }
 
-static void fill_expr(struct nftnl_expr *x, const struct rules_expr *e)
+static void fill_dynset(struct nftnl_expr *x, const struct rules_expr *e)
+{
+	nftnl_expr_set_str(x, NFTNL_EXPR_DYNSET_SET_NAME, e->name);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_DYNSET_SREG_KEY, e->reg);
+	if (e->reg2)
+		nftnl_expr_set_u32(x, NFTNL_EXPR_DYNSET_SREG_DATA, e->reg2);
+	if (e->key)
+		nftnl_expr_set_u64(x, NFTNL_EXPR_DYNSET_TIMEOUT, e->key);
+}
+
+static void fill_exthdr(struct nftnl_expr *x, const struct rules_expr *e)
+{
+	bool set = e->op == EXPR_TCPOPT_SET;
+
+	nftnl_expr_set_u32(x, set ? NFTNL_EXPR_EXTHDR_SREG : NFTNL_EXPR_EXTHDR_DREG, e->reg);
+	nftnl_expr_set_u8(x, NFTNL_EXPR_EXTHDR_TYPE, (uint8_t)e->key);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_EXTHDR_OFFSET, e->offset);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_EXTHDR_LEN, e->len);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_EXTHDR_OP,
+			   set ? NFT_EXTHDR_OP_TCPOPT : NFT_EXTHDR_OP_IPV6);
+}
+
+static bool fill_queue_xt(struct nftnl_expr *x, const struct rules_expr *e)
+{
+	struct xt_NFQ_info_v3 *info = calloc(1, sizeof(*info));
+
+	if (!info)
+		return false;
+	info->queuenum = e->offset;
+	info->queues_total = e->len;
+	info->flags = NFQ_FLAG_CPU_FANOUT;
+	nftnl_expr_set_str(x, NFTNL_EXPR_TG_NAME, "NFQUEUE");
+	nftnl_expr_set_u32(x, NFTNL_EXPR_TG_REV, 3);
+	nftnl_expr_set(x, NFTNL_EXPR_TG_INFO, info, sizeof(*info));	/* it is the library's now */
+	return true;
+}
+
+/* False: out of memory. */
+static bool fill_expr(struct nftnl_expr *x, const struct rules_expr *e)
 {
 	switch ((enum rules_expr_op)e->op) {
 	case EXPR_META:
@@ -485,7 +542,32 @@ static void fill_expr(struct nftnl_expr *x, const struct rules_expr *e)
 		nftnl_expr_set_u32(x, NFTNL_EXPR_FWD_SREG_ADDR, e->reg2);
 		nftnl_expr_set_u32(x, NFTNL_EXPR_FWD_NFPROTO, e->key);
 		break;
+	case EXPR_DUP:
+		nftnl_expr_set_u32(x, NFTNL_EXPR_DUP_SREG_ADDR, e->reg);
+		nftnl_expr_set_u32(x, NFTNL_EXPR_DUP_SREG_DEV, e->reg2);
+		break;
+	case EXPR_NUMGEN:
+		nftnl_expr_set_u32(x, NFTNL_EXPR_NG_DREG, e->reg);
+		nftnl_expr_set_u32(x, NFTNL_EXPR_NG_MODULUS, e->key);
+		nftnl_expr_set_u32(x, NFTNL_EXPR_NG_TYPE, NFT_NG_RANDOM);
+		nftnl_expr_set_u32(x, NFTNL_EXPR_NG_OFFSET, 0);
+		break;
+	case EXPR_DYNSET:
+		fill_dynset(x, e);
+		break;
+	case EXPR_EXTHDR:
+	case EXPR_TCPOPT_SET:
+		fill_exthdr(x, e);
+		break;
+	case EXPR_QUEUE:
+		nftnl_expr_set_u16(x, NFTNL_EXPR_QUEUE_NUM, e->offset);
+		nftnl_expr_set_u16(x, NFTNL_EXPR_QUEUE_TOTAL, e->len);
+		nftnl_expr_set_u16(x, NFTNL_EXPR_QUEUE_FLAGS, NFT_QUEUE_FLAG_CPU_FANOUT);
+		break;
+	case EXPR_QUEUE_XT:
+		return fill_queue_xt(x, e);
 	}
+	return true;
 }
 
 static void put_rule(struct rules_batch *b, const struct rules_op *op)
@@ -506,8 +588,9 @@ static void put_rule(struct rules_batch *b, const struct rules_op *op)
 
 		if (!x)
 			goto fail;
-		fill_expr(x, e);
 		nftnl_rule_add_expr(r, x);
+		if (!fill_expr(x, e))
+			goto fail;
 	}
 	nftnl_rule_nlmsg_build_payload(nlh, r);
 	nftnl_rule_free(r);

@@ -6,6 +6,7 @@
 #include <linux/if_packet.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <netinet/tcp.h>
 
 #include "io/rules_mk.h"
 
@@ -88,6 +89,24 @@ void mk_map(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t ke
 	b->p->obj[b->p->n_obj - 1].u.set.data_len = data_type == DATA_VERDICT ? 16 : 4;
 }
 
+void mk_dynamic(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t key_len,
+		uint32_t data_type, uint32_t size, uint32_t timeout_ms)
+{
+	struct rules_obj *o;
+
+	assert(timeout_ms);
+	if (data_type)
+		mk_map(b, name, key_type, key_len, data_type);
+	else
+		mk_set(b, name, key_type, key_len);
+	if (b->p->failed)
+		return;
+	o = &b->p->obj[b->p->n_obj - 1];
+	o->u.set.flags |= NFT_SET_EVAL | NFT_SET_TIMEOUT;
+	o->u.set.size = size;
+	o->u.set.timeout_ms = timeout_ms;
+}
+
 /* 'to' "": no verdict. */
 void mk_elem(struct rules_mk *b, const char *set_name, const void *key, uint32_t len,
 	     const char *to)
@@ -100,6 +119,16 @@ void mk_elem(struct rules_mk *b, const char *set_name, const void *key, uint32_t
 	o->u.elem.key_len = len;
 	memcpy(o->u.elem.key, key, len);
 	strcpy(o->u.elem.chain, to);
+}
+
+void mk_elem_number(struct rules_mk *b, const char *map, const void *key, uint32_t len,
+		    uint32_t data)
+{
+	mk_elem(b, map, key, len, "");
+	if (b->p->failed)
+		return;
+	b->p->obj[b->p->n_obj - 1].u.elem.data_len = 4;
+	memcpy(b->p->obj[b->p->n_obj - 1].u.elem.data, &data, 4);
 }
 
 /* Where the same key may come twice, as a VIP of two services does. */
@@ -289,4 +318,59 @@ void mk_to_stack(struct rules_mk *b, uint32_t mark)
 				      .reg = REG(0) });
 	mk_set_mark(b, mark);
 	mk_verdict(b, NF_ACCEPT);
+}
+
+void mk_is_mark_bits(struct rules_mk *b, uint32_t mask, uint32_t value)
+{
+	mk_meta(b, NFT_META_MARK, REG(0));
+	mk_mask32(b, REG(0), mask, 0);
+	mk_cmp32(b, REG(0), value);
+}
+
+void mk_change_mark(struct rules_mk *b, uint32_t mask, uint32_t xor)
+{
+	mk_meta(b, NFT_META_MARK, REG(0));
+	mk_mask32(b, REG(0), mask, xor);
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_META_SET, .key = NFT_META_MARK,
+					 .reg = REG(0) });
+}
+
+void mk_dup(struct rules_mk *b, uint8_t addr, uint8_t dev)
+{
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_DUP, .reg = addr, .reg2 = dev });
+}
+
+void mk_random(struct rules_mk *b, uint32_t mod, uint8_t reg)
+{
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_NUMGEN, .key = mod, .reg = reg });
+}
+
+void mk_dynset(struct rules_mk *b, const char *name, uint8_t key, uint8_t data, uint32_t timeout_ms)
+{
+	struct rules_expr e = { .op = EXPR_DYNSET, .reg = key, .reg2 = data, .key = timeout_ms };
+
+	mk_set_name(&e, name);
+	mk_expr(b, &e);
+}
+
+void mk_exthdr(struct rules_mk *b, uint8_t proto, uint16_t offset, uint16_t len, uint8_t reg)
+{
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_EXTHDR, .key = proto, .offset = offset,
+					 .len = len, .reg = reg });
+}
+
+void mk_lower_mss(struct rules_mk *b, uint16_t mss)
+{
+	uint16_t be = htons(mss);
+
+	mk_imm(b, REG(0), &be, 2);
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_TCPOPT_SET, .key = TCPOPT_MAXSEG, .offset = 2,
+					 .len = 2, .reg = REG(0) });
+}
+
+void mk_queue(struct rules_mk *b, uint16_t first, uint16_t n, bool xt)
+{
+	assert(n);
+	mk_expr(b, &(struct rules_expr){ .op = xt ? EXPR_QUEUE_XT : EXPR_QUEUE, .offset = first,
+					 .len = n });
 }

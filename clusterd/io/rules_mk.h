@@ -16,9 +16,11 @@
 /* nft's own numbers for data types (its include/datatype.h); they only tell nft how to print. */
 enum {
 	TYPE_IPADDR = 7, TYPE_IP6ADDR = 8, TYPE_ETHERADDR = 9, TYPE_PROTO = 12, TYPE_SERVICE = 13,
-	TYPE_MARK = 19,
+	TYPE_MARK = 19, TYPE_IFINDEX = 20,
 };
 #define TYPE_CONCAT3(a, b, c) ((uint32_t)(a) << 12 | (uint32_t)(b) << 6 | (uint32_t)(c))
+#define TYPE_CONCAT2(a, b) ((uint32_t)(a) << 6 | (uint32_t)(b))
+#define TYPE_CONCAT4(a, b, c, d) (TYPE_CONCAT3(a, b, c) << 6 | (uint32_t)(d))
 #define DATA_VERDICT 0xffffff00u	/* NFT_DATA_VERDICT */
 
 struct rules_mk {
@@ -36,8 +38,17 @@ void mk_chain(struct rules_mk *b, const char *name);
 void mk_set(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t key_len);
 void mk_map(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t key_len,
 	    uint32_t data_type);
+/*
+ * A set (data_type 0) or map that rules fill (mk_dynset): its elements live 'timeout_ms' (at least 1)
+ * if the rule says nothing else; 'size' is the most it holds.
+ */
+void mk_dynamic(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t key_len,
+		uint32_t data_type, uint32_t size, uint32_t timeout_ms);
 void mk_elem(struct rules_mk *b, const char *set_name, const void *key, uint32_t len,
 	     const char *to);
+/* Of a map of numbers. */
+void mk_elem_number(struct rules_mk *b, const char *map, const void *key, uint32_t len,
+		    uint32_t data);
 void mk_elem_once(struct rules_mk *b, const char *set_name, const void *key, uint32_t len);
 void mk_rule(struct rules_mk *b);
 void mk_expr(struct rules_mk *b, const struct rules_expr *e);
@@ -61,5 +72,20 @@ void mk_is_nfproto(struct rules_mk *b, uint8_t proto);
 void mk_is_mark(struct rules_mk *b, uint32_t mark);
 void mk_set_mark(struct rules_mk *b, uint32_t mark);
 void mk_to_stack(struct rules_mk *b, uint32_t mark);
+/* Go on if (mark & mask) == value. */
+void mk_is_mark_bits(struct rules_mk *b, uint32_t mask, uint32_t value);
+/* mark = (mark & mask) ^ xor */
+void mk_change_mark(struct rules_mk *b, uint32_t mask, uint32_t xor);
+/* One copy to the next hop in 'addr' by the device (index) in 'dev'; the packet itself goes on. */
+void mk_dup(struct rules_mk *b, uint8_t addr, uint8_t dev);
+void mk_random(struct rules_mk *b, uint32_t mod, uint8_t reg);
+/* Adds or renews, with new data if 'data' is not 0; ends the rule if there is no room. */
+void mk_dynset(struct rules_mk *b, const char *name, uint8_t key, uint8_t data, uint32_t timeout_ms);
+/* Of IPv6 extension header 'proto', if there is one; else the rule ends. */
+void mk_exthdr(struct rules_mk *b, uint8_t proto, uint16_t offset, uint16_t len, uint8_t reg);
+/* Lowers TCP's maximum segment size to 'mss'; where there is none the rule ends. */
+void mk_lower_mss(struct rules_mk *b, uint16_t mss);
+/* To queues first .. first + n - 1 by CPU; 'xt': kernel without "queue".  Nobody listens: dropped. */
+void mk_queue(struct rules_mk *b, uint16_t first, uint16_t n, bool xt);
 
 #endif

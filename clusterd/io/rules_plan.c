@@ -290,6 +290,8 @@ static const char *family_str(uint8_t family)
 	switch ((enum rules_family)family) {
 	case RULES_INET:
 		return "inet";
+	case RULES_IP:
+		return "ip";
 	case RULES_ARP:
 		return "arp";
 	case RULES_NETDEV:
@@ -358,6 +360,7 @@ const char *rules_obj_module(const struct rules_plan *p, const struct rules_obj 
 		return o->family == RULES_NETDEV ? "nf_tables (CONFIG_NF_TABLES_NETDEV)" :
 		       o->family == RULES_ARP ? "nf_tables (CONFIG_NF_TABLES_ARP)" :
 		       o->family == RULES_IP6 ? "nf_tables (CONFIG_NF_TABLES_IPV6)" :
+		       o->family == RULES_IP ? "nf_tables (CONFIG_NF_TABLES_IPV4)" :
 		       "nf_tables (CONFIG_NF_TABLES_INET)";
 	case OBJ_CHAIN:
 		return o->family == RULES_NETDEV ? "nf_tables (CONFIG_NETFILTER_INGRESS)" : "";
@@ -377,6 +380,15 @@ const char *rules_obj_module(const struct rules_plan *p, const struct rules_obj 
 			return "nft_fwd_netdev, nf_dup_netdev";
 		case EXPR_CT_STATE:
 			return "nft_ct, nf_conntrack";
+		case EXPR_DUP:
+			return o->family == RULES_IP ? "nft_dup_ipv4, nf_dup_ipv4" :
+			       "nft_dup_ipv6, nf_dup_ipv6";
+		case EXPR_NUMGEN:
+			return "nft_numgen";
+		case EXPR_QUEUE:
+			return "nft_queue, nfnetlink_queue";
+		case EXPR_QUEUE_XT:
+			return "nft_compat, xt_NFQUEUE, nfnetlink_queue";
 		case EXPR_META:
 		case EXPR_META_SET:
 		case EXPR_PAYLOAD:
@@ -390,6 +402,9 @@ const char *rules_obj_module(const struct rules_plan *p, const struct rules_obj 
 		case EXPR_VMAP:
 		case EXPR_COUNTER:
 		case EXPR_VERDICT:
+		case EXPR_DYNSET:
+		case EXPR_EXTHDR:
+		case EXPR_TCPOPT_SET:
 			break;
 		}
 	}
@@ -400,6 +415,29 @@ static void hex(FILE *out, const uint8_t *p, size_t len)
 {
 	while (len--)
 		fprintf(out, "%02x", *p++);
+}
+
+/* The less common half of print_expr(). */
+static void print_expr_more(const struct rules_expr *e, FILE *out)
+{
+	unsigned int r = e->reg - REG(0), r2 = e->reg2 - REG(0);
+
+	if (e->op == EXPR_DUP)
+		fprintf(out, " [dup to r%u device r%u]", r, r2);
+	else if (e->op == EXPR_NUMGEN)
+		fprintf(out, " [random mod %" PRIu32 " -> r%u]", e->key, r);
+	else if (e->op == EXPR_DYNSET && e->reg2)
+		fprintf(out, " [update @%s r%u : r%u timeout %" PRIu32 "]", e->name, r, r2, e->key);
+	else if (e->op == EXPR_DYNSET)
+		fprintf(out, " [update @%s r%u timeout %" PRIu32 "]", e->name, r, e->key);
+	else if (e->op == EXPR_EXTHDR)
+		fprintf(out, " [exthdr %" PRIu32 "+%u,%u -> r%u]", e->key, e->offset, e->len, r);
+	else if (e->op == EXPR_TCPOPT_SET)
+		fprintf(out, " [r%u -> tcp option %" PRIu32 "+%u,%u]", r, e->key, e->offset,
+			e->len);
+	else
+		fprintf(out, " [queue %u-%u%s]", e->offset, e->offset + e->len - 1u,
+			e->op == EXPR_QUEUE ? "" : " xt");
 }
 
 /* Numbers in this machine's order appear byte by byte, as in the kernel's registers. */
@@ -479,6 +517,15 @@ static void print_expr(const struct rules_expr *e, FILE *out)
 		else
 			fprintf(out, " [%s]", e->key == NF_ACCEPT ? "accept" : "drop");
 		break;
+	case EXPR_DUP:
+	case EXPR_NUMGEN:
+	case EXPR_DYNSET:
+	case EXPR_EXTHDR:
+	case EXPR_TCPOPT_SET:
+	case EXPR_QUEUE:
+	case EXPR_QUEUE_XT:
+		print_expr_more(e, out);
+		break;
 	}
 }
 
@@ -501,6 +548,8 @@ static void print_obj(const struct rules_plan *p, const struct rules_obj *o, FIL
 			fprintf(out, " data 0x%" PRIx32, o->u.set.data_type);
 		if (o->u.set.size)
 			fprintf(out, " size %" PRIu32, o->u.set.size);
+		if (o->u.set.timeout_ms)
+			fprintf(out, " timeout %" PRIu32, o->u.set.timeout_ms);
 		fputc('\n', out);
 		break;
 	case OBJ_CHAIN:
@@ -515,6 +564,10 @@ static void print_obj(const struct rules_plan *p, const struct rules_obj *o, FIL
 		hex(out, o->u.elem.key, o->u.elem.key_len);
 		if (o->u.elem.chain[0])
 			fprintf(out, " : goto %s", o->u.elem.chain);
+		if (o->u.elem.data_len) {
+			fputs(" : ", out);
+			hex(out, o->u.elem.data, o->u.elem.data_len);
+		}
 		fputc('\n', out);
 		break;
 	case OBJ_RULE:

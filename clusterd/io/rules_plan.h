@@ -30,13 +30,15 @@
 
 #include "io/rules.h"
 
-enum rules_family { RULES_INET = 1, RULES_ARP = 3, RULES_NETDEV = 5, RULES_IP6 = 10 };	/* NFPROTO_* */
+enum rules_family {			/* NFPROTO_* */
+	RULES_INET = 1, RULES_IP = 2, RULES_ARP = 3, RULES_NETDEV = 5, RULES_IP6 = 10,
+};
 
 /* In the order in which they must be added: each refers only to earlier kinds. */
 enum rules_kind { OBJ_TABLE, OBJ_COUNTER, OBJ_SET, OBJ_CHAIN, OBJ_ELEM, OBJ_RULE };
 
 #define OBJ_NAME 24
-#define KEY_MAX  24
+#define KEY_MAX  40	/* IPv6 flow: address, port, address, port */
 
 struct rules_obj {
 	uint8_t kind;			/* enum rules_kind */
@@ -50,6 +52,7 @@ struct rules_obj {
 			uint32_t key_type, key_len, data_type, data_len; /* types: nft's numbers */
 			uint32_t size;		/* most elements, 0: no bound */
 			uint32_t host_order;	/* key is a number in this machine's order */
+			uint32_t timeout_ms;	/* of elements without one of their own; 0: none */
 		} set;
 		struct {
 			int32_t hook;		/* -1: not a base chain */
@@ -59,7 +62,7 @@ struct rules_obj {
 		struct {
 			uint32_t key_len, data_len;
 			uint8_t key[KEY_MAX];
-			uint8_t data[4];
+			uint8_t data[4];	/* if data_len: of a map of numbers */
 			char chain[OBJ_NAME];	/* if not "": verdict goto */
 		} elem;
 		struct { uint32_t first, n; } rule;	/* in plan->expr */
@@ -83,6 +86,13 @@ enum rules_expr_op {
 	EXPR_COUNTER,		/* named counter 'name' */
 	EXPR_FWD,		/* to address reg2 by device reg; key = NFPROTO_* */
 	EXPR_VERDICT,		/* key = verdict; goto 'name' */
+	EXPR_DUP,		/* families ip, ip6: copy to next hop reg by device reg2 */
+	EXPR_NUMGEN,		/* random mod 'key' -> reg */
+	EXPR_DYNSET,		/* update set or map 'name': key in reg, data in reg2 (0: none), 'key' = timeout ms */
+	EXPR_EXTHDR,		/* IPv6 extension header 'key' (protocol number): offset, len -> reg */
+	EXPR_TCPOPT_SET,	/* reg -> TCP option 'key': offset, len (maxseg: only ever lowers) */
+	EXPR_QUEUE,		/* numbers offset .. offset + len - 1, by CPU, no bypass */
+	EXPR_QUEUE_XT,		/* the same by xt_NFQUEUE through nft_compat (target revision 3) */
 };
 
 #define REG(n) (8u + (n))	/* NFT_REG32_00.. */
@@ -143,6 +153,9 @@ struct rules_diff {
 };
 
 /*
+ * Elements that the kernel puts into a dynamic set by itself are in no plan: no difference adds or
+ * removes them, and only a rebuild loses them.
+ *
  * What makes the kernel's 'have' into 'want'.  'have' NULL: not known, replace all tables.
  * The diff points into both plans.  0 or -ENOMEM.
  */
