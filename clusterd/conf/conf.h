@@ -68,7 +68,7 @@ struct conf {
 	enum conf_accelerate accelerate;
 	struct addr witness;		/* TIEBREAK_WITNESS */
 	uint32_t failback_delay_ms, drain_timeout_ms, token_ms, lease_ms, hang_ms, grace_ms;
-	uint16_t port;			/* UDP port of the HELLOs, default 5407 */
+	uint16_t port;			/* UDP port of the HELLOs, default 5407; flow questions: + 1 */
 	uint16_t vxlan_port;		/* UDP port of redirect = vxlan, default 4789 */
 	char key_file[256];		/* cluster key, default /etc/corosync/authkey */
 };
@@ -108,8 +108,8 @@ void conf_print(const struct conf *c, FILE *out);
 unsigned int conf_local_node(const struct conf *c, char interface[IFNAME_SIZE], const char **why);
 
 /*
- * Digest of all that must be the same on every node (name, nodes, buckets, quorum, lease, tiebreak,
- * port, services; not the weights and timing that are told through the group).
+ * Digest of all that must be the same on every node (name, nodes, quorum, lease, tiebreak, ports,
+ * services; not what a reload can change: that, the layout too, is told through the group).
  */
 uint64_t conf_digest(const struct conf *c);
 
@@ -121,6 +121,9 @@ unsigned int conf_diff(const struct conf *old, const struct conf *new,
 		       void (*cb)(void *arg, const char *section, const char *key,
 				  const char *old_text, const char *new_text, bool live),
 		       void *arg);
+
+/* How 'c' wants packets to become bucket numbers.  A reload can change it. */
+void conf_layout(const struct conf *c, struct layout *out);
 
 /* A corosync.conf made from 'c': the same text on every node. */
 void conf_corosync(const struct conf *c, FILE *out);
@@ -139,5 +142,6 @@ const char *conf_dispatch_str(enum conf_dispatch d);
 const char *conf_redirect_str(enum conf_redirect r);
 const char *conf_hash_str(enum conf_hash h);
 const char *conf_sched_str(enum conf_sched s);
+const char *conf_mac_str(enum conf_mac m);
 
 #endif

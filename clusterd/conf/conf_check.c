@@ -94,12 +94,45 @@ static void check_cluster(const struct conf *c, struct conf_report *r)
 		conf_complain(r, "cluster", "hang", "%u ms is shorter than lease (%u ms): the "
 			      "daemon would fence itself at each delay; use lease or more",
 			      c->hang_ms, c->lease_ms);
-	if (c->port == COROSYNC_PORT || c->port == COROSYNC_PORT - 1)
-		conf_complain(r, "cluster", "port", "%u is corosync's own port; use another one, "
-			      "5407 say", c->port);
+	/* Ours are 'port' and the next one; corosync's are its port and the one before. */
+	if (c->port >= COROSYNC_PORT - 2 && c->port <= COROSYNC_PORT)
+		conf_complain(r, "cluster", "port", "%u or the port after it, which is used as well, "
+			      "is corosync's own; use another one, 5407 say", c->port);
 	if (!c->n_services)
 		conf_complain(r, "", "", "there is no service; add a section [service NAME] with "
 			      "vip and port");
+}
+
+static bool uses_vxlan(const struct conf *c)
+{
+	for (unsigned int i = 0; i < c->n_services; i++)
+		if (c->service[i].redirect == REDIRECT_VXLAN)
+			return true;
+	return false;
+}
+
+/* The kernel's vxlan socket takes its port on all addresses of the node. */
+static void check_vxlan(const struct conf *c, struct conf_report *r)
+{
+	if (!uses_vxlan(c) || conf_is_bad(r, "cluster", "vxlan_port"))
+		return;
+	if (c->vxlan_port == c->port || c->vxlan_port == c->port + 1)
+		conf_complain(r, "cluster", "vxlan_port", "%u is a port of clusterd itself (port = "
+			      "%u, and the next one); use another one, 8472 say", c->vxlan_port,
+			      c->port);
+	if (c->vxlan_port == COROSYNC_PORT || c->vxlan_port == COROSYNC_PORT - 1)
+		conf_complain(r, "cluster", "vxlan_port", "%u is corosync's own port; use another "
+			      "one, 8472 say", c->vxlan_port);
+	for (unsigned int i = 0; i < c->n_services; i++) {
+		const struct conf_service *s = &c->service[i];
+
+		for (unsigned int k = 0; k < s->n_ports; k++)
+			if (s->port[k].proto == IPPROTO_UDP && s->port[k].lo <= c->vxlan_port &&
+			    c->vxlan_port <= s->port[k].hi)
+				conf_complain(r, "cluster", "vxlan_port", "%u is a UDP port of "
+					      "service %s; give the tunnels another one, the same "
+					      "on all nodes", c->vxlan_port, s->name);
+	}
 }
 
 static bool ports_overlap(const struct conf_port *a, const struct conf_port *b)
@@ -122,6 +155,11 @@ static void check_service(const struct conf *c, const struct conf_service *s,
 	char section[SECTION_SIZE], a[ADDR_STR], p[32], q[32];
 
 	conf_section(section, KIND_SERVICE, s->name);
+	if (s->mac != MAC_MULTICAST && s->dispatch != DISPATCH_FLOOD &&
+	    !conf_is_bad(r, section, "dispatch"))
+		conf_complain(r, section, "mac", "%s means something only with dispatch = flood, and "
+			      "this service has %s; take one of the two lines out",
+			      conf_mac_str(s->mac), conf_dispatch_str(s->dispatch));
 	for (unsigned int i = 0; i < s->n_vips; i++) {
 		for (unsigned int j = 0; j < c->n_nodes; j++)
 			if (!addr_cmp(&s->vip[i], &c->node[j].addr))
@@ -165,6 +203,17 @@ static void check_pair(const struct conf_service *before, const struct conf_serv
 	    !conf_is_bad(r, earlier, "interface"))
 		conf_complain(r, section, "interface", "service %s has %s too, but another "
 			      "interface; give both the same", before->name, a);
+	/* An address is answered for in one way. */
+	if (s->dispatch != before->dispatch && !conf_is_bad(r, section, "dispatch") &&
+	    !conf_is_bad(r, earlier, "dispatch"))
+		conf_complain(r, section, "dispatch", "service %s has %s too, with dispatch = %s; "
+			      "give both the same, or each its own VIP", before->name, a,
+			      conf_dispatch_str(before->dispatch));
+	else if (s->mac != before->mac && !conf_is_bad(r, section, "mac") &&
+		 !conf_is_bad(r, earlier, "mac"))
+		conf_complain(r, section, "mac", "service %s has %s too, with mac = %s; give both "
+			      "the same, or each its own VIP", before->name, a,
+			      conf_mac_str(before->mac));
 }
 
 void conf_check(const struct conf *c, struct conf_report *r)
@@ -173,6 +222,7 @@ void conf_check(const struct conf *c, struct conf_report *r)
 	check_weights(c, r);
 	check_tiebreak(c, r);
 	check_cluster(c, r);
+	check_vxlan(c, r);
 	for (unsigned int i = 0; i < c->n_services; i++) {
 		check_service(c, &c->service[i], r);
 		for (unsigned int j = 0; j < i; j++)

@@ -11,40 +11,47 @@
 #include <strings.h>
 
 static const struct conf_word quorum_words[] = {
-	{ "require", QUORUM_REQUIRE, NULL },
-	{ "ignore", QUORUM_IGNORE, NULL },
+	{ "require", QUORUM_REQUIRE },
+	{ "ignore", QUORUM_IGNORE },
 	{ 0 },
 };
 static const struct conf_word failback_words[] = {
-	{ "auto", FAILBACK_AUTO, NULL },
-	{ "manual", FAILBACK_MANUAL, NULL },
+	{ "auto", FAILBACK_AUTO },
+	{ "manual", FAILBACK_MANUAL },
 	{ 0 },
 };
 static const struct conf_word accelerate_words[] = {
-	{ "auto", ACCELERATE_AUTO, NULL },
-	{ "off", ACCELERATE_OFF, NULL },
+	{ "auto", ACCELERATE_AUTO },
+	{ "off", ACCELERATE_OFF },
 	{ 0 },
 };
 static const struct conf_word dispatch_words[] = {
-	{ "flood", DISPATCH_FLOOD, NULL },
-	{ "announce", DISPATCH_ANNOUNCE, "flood" },
-	{ "route", DISPATCH_ROUTE, "flood" },
+	{ "flood", DISPATCH_FLOOD },
+	{ "announce", DISPATCH_ANNOUNCE },
+	{ "route", DISPATCH_ROUTE },
 	{ 0 },
 };
 static const struct conf_word redirect_words[] = {
-	{ "direct", REDIRECT_DIRECT, NULL },
-	{ "ipip", REDIRECT_IPIP, "direct" },
-	{ "vxlan", REDIRECT_VXLAN, "direct" },
+	{ "direct", REDIRECT_DIRECT },
+	{ "ipip", REDIRECT_IPIP },
+	{ "vxlan", REDIRECT_VXLAN },
 	{ 0 },
 };
 static const struct conf_word hash_words[] = {
-	{ "source", HASH_SOURCE, NULL },
-	{ "source-port", HASH_SOURCE_PORT, NULL },
+	{ "source", HASH_SOURCE },
+	{ "source-port", HASH_SOURCE_PORT },
 	{ 0 },
 };
 static const struct conf_word sched_words[] = {
-	{ "hash", SCHED_HASH, NULL },
-	{ "probability", 0, "hash" },
+	{ "hash", SCHED_HASH },
+	{ "probability", SCHED_PROBABILITY },
+	{ "least-conn", SCHED_LEAST_CONN },
+	{ 0 },
+};
+static const struct conf_word mac_words[] = {
+	{ "multicast", MAC_MULTICAST },
+	{ "igmp", MAC_IGMP },
+	{ "unicast", MAC_UNICAST },
 	{ 0 },
 };
 
@@ -58,7 +65,7 @@ const struct conf_key conf_table[] = {
 	  "name of the cluster; nodes of another name are refused" },
 	{ KIND_CLUSTER, "nodes", TYPE_NODES, 1, NODES_MAX, NULL, RESTART, AT(conf, node), NO_WORDS,
 	  "all nodes as name=address, in an order that never changes" },
-	{ KIND_CLUSTER, "buckets", TYPE_POWER_OF_TWO, BUCKETS_MIN, BUCKETS_MAX, "4096", RESTART,
+	{ KIND_CLUSTER, "buckets", TYPE_POWER_OF_TWO, BUCKETS_MIN, BUCKETS_MAX, "4096", LIVE,
 	  AT(conf, buckets), NO_WORDS, "number of hash buckets that the clients are spread over" },
 	{ KIND_CLUSTER, "quorum", TYPE_WORD, 0, 0, "require", RESTART, AT(conf, quorum),
 	  quorum_words, "what a node without a majority of the nodes does" },
@@ -79,8 +86,10 @@ const struct conf_key conf_table[] = {
 	  "how long heirs hold back resets after a daemon crashed" },
 	{ KIND_CLUSTER, "tiebreak", TYPE_TIEBREAK, 0, 0, "none", RESTART, AT(conf, tiebreak),
 	  NO_WORDS, "which of two nodes goes on alone" },
-	{ KIND_CLUSTER, "port", TYPE_NUMBER, 1, 65535, "5407", RESTART, AT(conf, port), NO_WORDS,
-	  "UDP port of the heartbeats" },
+	{ KIND_CLUSTER, "port", TYPE_NUMBER, 1, 65534, "5407", RESTART, AT(conf, port), NO_WORDS,
+	  "UDP port of the heartbeats; the next one is used as well" },
+	{ KIND_CLUSTER, "vxlan_port", TYPE_NUMBER, 1, 65535, "4789", RESTART,
+	  AT(conf, vxlan_port), NO_WORDS, "UDP port of the tunnels of redirect = vxlan" },
 	{ KIND_CLUSTER, "key_file", TYPE_PATH, 0, 0, "/etc/corosync/authkey", RESTART,
 	  AT(conf, key_file), NO_WORDS, "file with the key that heartbeats are signed with" },
 	{ KIND_CLUSTER, "accelerate", TYPE_WORD, 0, 0, "auto", RESTART, AT(conf, accelerate),
@@ -94,10 +103,12 @@ const struct conf_key conf_table[] = {
 	  dispatch_words, "how packets reach the nodes" },
 	{ KIND_SERVICE, "redirect", TYPE_WORD, 0, 0, "direct", RESTART, AT(conf_service, redirect),
 	  redirect_words, "how a node hands a packet to a peer" },
-	{ KIND_SERVICE, "hash", TYPE_WORD, 0, 0, "source-port", RESTART, AT(conf_service, hash),
+	{ KIND_SERVICE, "hash", TYPE_WORD, 0, 0, "source-port", LIVE, AT(conf_service, hash),
 	  hash_words, "what of a client decides its bucket" },
 	{ KIND_SERVICE, "scheduler", TYPE_WORD, 0, 0, "hash", RESTART, AT(conf_service, sched),
 	  sched_words, "who decides where a new connection goes" },
+	{ KIND_SERVICE, "mac", TYPE_WORD, 0, 0, "multicast", RESTART, AT(conf_service, mac),
+	  mac_words, "which Ethernet address stands for a flooded VIP" },
 	{ KIND_SERVICE, "interface", TYPE_INTERFACE, 0, 0, "", RESTART,
 	  AT(conf_service, interface), NO_WORDS, "interface that the clients' packets come in on" },
 
@@ -218,6 +229,15 @@ const char *conf_dispatch_str(enum conf_dispatch d) { return word_text(dispatch_
 const char *conf_redirect_str(enum conf_redirect r) { return word_text(redirect_words, r); }
 const char *conf_hash_str(enum conf_hash h) { return word_text(hash_words, h); }
 const char *conf_sched_str(enum conf_sched s) { return word_text(sched_words, s); }
+const char *conf_mac_str(enum conf_mac m) { return word_text(mac_words, m); }
+
+void conf_layout(const struct conf *c, struct layout *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->buckets = c->buckets;
+	for (unsigned int i = 0; i < c->n_services; i++)
+		out->hash[i] = (uint8_t)c->service[i].hash;
+}
 
 unsigned int conf_node_by_name(const struct conf *c, const char *name)
 {

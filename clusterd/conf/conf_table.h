@@ -25,7 +25,6 @@ enum conf_type {
 struct conf_word {
 	const char *text;	/* NULL ends the list */
 	unsigned int value;
-	const char *instead;	/* not NULL: a word of a later version; what to use today */
 };
 
 struct conf_key {

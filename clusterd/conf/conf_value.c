@@ -148,16 +148,11 @@ static void parse_word(const struct ctx *x, void *base, const char *text)
 
 	for (const struct conf_word *w = x->k->words; w->text; w++) {
 		if (!strcmp(w->text, text)) {
-			if (w->instead)
-				COMPLAIN(x, "'%.60s' is not supported by this version; use %s",
-					 text, w->instead);
-			else
-				store_number(x->k, base, w->value);
+			store_number(x->k, base, w->value);
 			return;
 		}
-		if (!w->instead)
-			len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s",
-						len ? " or " : "", w->text);
+		len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s",
+					!len ? "" : w[1].text ? ", " : " or ", w->text);
 	}
 	COMPLAIN(x, "'%.60s' is not known here; use %s", text, known);
 }

@@ -119,14 +119,26 @@ static void test_golden(void **state)
 		}
 	}
 	globfree(&g);
-	assert_true(valid >= 2 && wrong >= 15);
+	assert_true(valid >= 3 && wrong >= 17);
 }
 
 static void test_samples(void **state)
 {
-	check_valid("etc/examples/two-node.ini");
-	check_valid("etc/examples/three-node.ini");
-	check_valid("etc/examples/dual-stack.ini");
+	unsigned int dispatch = 0, redirect = 0;
+	glob_t g;
+
+	assert_int_equal(glob("etc/examples/*.ini", 0, NULL, &g), 0);
+	for (size_t i = 0; i < g.gl_pathc; i++) {
+		check_valid(g.gl_pathv[i]);
+		for (unsigned int k = 0; k < conf.n_services; k++) {
+			dispatch |= 1u << conf.service[k].dispatch;
+			redirect |= 1u << conf.service[k].redirect;
+		}
+	}
+	assert_true(g.gl_pathc >= 6);
+	assert_int_equal(dispatch, 7);		/* all three are shown */
+	assert_int_equal(redirect, 7);
+	globfree(&g);
 	check_valid("etc/clusterd.ini");
 }
 
@@ -145,7 +157,7 @@ static void test_sample_shows_defaults(void **state)
 		p[1] = ' ';
 		n++;
 	}
-	assert_int_equal(n, 19);
+	assert_int_equal(n, 21);
 	must_parse(&other, text);
 	assert_int_equal(conf_diff(&conf, &other, NULL, NULL), 0);
 	free(text);
@@ -156,8 +168,11 @@ static void test_values(void **state)
 	must_parse(&conf, "[cluster]\nname=web\nnodes=n1=10.0.0.1,n2=10.0.0.2\nbuckets=64\n"
 		   "quorum=ignore\nfailback=manual\nfailback_delay=7s\ndrain_timeout=2m\n"
 		   "token=300ms\nlease=40ms\nhang=50ms\ngrace=3s\ntiebreak=10.0.0.254\nport=99\n"
-		   "key_file=/k\naccelerate=off\n[node n2]\nweight=7\n[service a]\nvip=10.0.0.9,fd00::9\n"
-		   "port=tcp/80,udp/5-6\nhash=source\ninterface=eth7\n");
+		   "key_file=/k\naccelerate=off\nvxlan_port=8472\n[node n2]\nweight=7\n"
+		   "[service a]\nvip=10.0.0.9,fd00::9\nport=tcp/80,udp/5-6\nhash=source\n"
+		   "interface=eth7\nmac=igmp\nredirect=vxlan\nscheduler=least-conn\n"
+		   "[service b]\nvip=10.0.0.8\nport=tcp/80\ndispatch=route\nscheduler=probability\n"
+		   "[service c]\nvip=10.0.0.7\nport=tcp/80\ndispatch=announce\nredirect=ipip\n");
 	assert_string_equal(conf.name, "web");
 	assert_int_equal(conf.n_nodes, 2);
 	assert_string_equal(conf.node[1].name, "n2");
@@ -178,7 +193,19 @@ static void test_values(void **state)
 	assert_int_equal(conf.port, 99);
 	assert_string_equal(conf.key_file, "/k");
 	assert_int_equal(conf.accelerate, ACCELERATE_OFF);
-	assert_int_equal(conf.n_services, 1);
+	assert_int_equal(conf.vxlan_port, 8472);
+	assert_int_equal(conf.n_services, 3);
+	assert_int_equal(conf.service[0].mac, MAC_IGMP);
+	assert_int_equal(conf.service[0].dispatch, DISPATCH_FLOOD);
+	assert_int_equal(conf.service[0].redirect, REDIRECT_VXLAN);
+	assert_int_equal(conf.service[0].sched, SCHED_LEAST_CONN);
+	assert_int_equal(conf.service[1].mac, MAC_MULTICAST);
+	assert_int_equal(conf.service[1].dispatch, DISPATCH_ROUTE);
+	assert_int_equal(conf.service[1].redirect, REDIRECT_DIRECT);
+	assert_int_equal(conf.service[1].sched, SCHED_PROBABILITY);
+	assert_int_equal(conf.service[2].dispatch, DISPATCH_ANNOUNCE);
+	assert_int_equal(conf.service[2].redirect, REDIRECT_IPIP);
+	assert_int_equal(conf.service[2].sched, SCHED_HASH);
 	assert_int_equal(conf.service[0].n_vips, 2);
 	assert_int_equal(conf.service[0].vip[1].family, AF_INET6);
 	assert_int_equal(conf.service[0].n_ports, 2);
@@ -192,7 +219,20 @@ static void test_values(void **state)
 	assert_int_equal(conf_node_by_name(&conf, "n2"), 2);
 	assert_int_equal(conf_node_by_name(&conf, "N2"), NOBODY);
 	assert_int_equal(conf_service_by_name(&conf, "a"), 0);
-	assert_int_equal(conf_service_by_name(&conf, "b"), -1);
+	assert_int_equal(conf_service_by_name(&conf, "z"), -1);
+}
+
+static void test_layout(void **state)
+{
+	struct layout l;
+
+	must_parse(&conf, MINIMAL "hash=source\n[service b]\nvip=10.0.0.8\nport=tcp/80\n");
+	memset(&l, 0xff, sizeof(l));
+	conf_layout(&conf, &l);
+	assert_int_equal(l.buckets, 4096);
+	assert_int_equal(l.hash[0], HASH_SOURCE);
+	assert_int_equal(l.hash[1], HASH_SOURCE_PORT);
+	assert_int_equal(l.hash[2], 0);		/* so that two can be compared byte by byte */
 }
 
 /* The longest node list that a line can hold survives being printed. */
@@ -271,21 +311,27 @@ static void test_diff(void **state)
 	must_parse(&conf, MINIMAL "[service old]\nvip=10.0.0.8\nport=tcp/80\n");
 	must_parse(&other, "[cluster]\nname=web\nnodes=n1=10.0.0.1,n2=10.0.0.2\nlease=200ms\n"
 		   "failback=manual\nfailback_delay=6s\ndrain_timeout=1s\nhang=2s\ngrace=0s\n"
-		   "[service web]\nvip=10.0.0.9\nport=tcp/80\ninterface=eth1\n"
+		   "buckets=8192\nvxlan_port=8472\n"
+		   "[service web]\nvip=10.0.0.9\nport=tcp/80\ninterface=eth1\nhash=source\n"
+		   "dispatch=route\n"
 		   "[service new]\nvip=10.0.0.7\nport=tcp/80\n[node n2]\nweight=1\n");
-	assert_int_equal(conf_diff(&conf, &other, see, &s), 10);
+	assert_int_equal(conf_diff(&conf, &other, see, &s), 14);
 	assert_string_equal(s.text,
+			    "[cluster] buckets: 4096 -> 8192 live\n"
 			    "[cluster] failback: auto -> manual live\n"
 			    "[cluster] failback_delay: 5s -> 6s live\n"
 			    "[cluster] drain_timeout: 60s -> 1s live\n"
 			    "[cluster] lease: 150ms -> 200ms restart\n"
 			    "[cluster] hang: 1s -> 2s live\n"
 			    "[cluster] grace: 2s -> 0s live\n"
+			    "[cluster] vxlan_port: 4789 -> 8472 restart\n"
+			    "[service web] dispatch: flood -> route restart\n"
+			    "[service web] hash: source-port -> source live\n"
 			    "[service web] interface: - -> eth1 restart\n"
 			    "[service old] : present -> - restart\n"
 			    "[service new] : - -> present restart\n"
 			    "[node n2] weight: 100 -> 1 live\n");
-	assert_int_equal(s.live, 6);
+	assert_int_equal(s.live, 8);
 }
 
 static void test_diff_of_order(void **state)
@@ -316,16 +362,20 @@ static void test_digest(void **state)
 {
 	static const char *const same[] = {
 		"failback=manual", "failback_delay=1s", "drain_timeout=1s", "hang=3s", "grace=1s",
-		"token=2s", "key_file=/x", "accelerate=off", "[node n1]\nweight=3",
+		"token=2s", "key_file=/x", "accelerate=off", "[node n1]\nweight=3", "buckets=64",
 	};
 	static const char *const differ[] = {
-		"buckets=64", "quorum=ignore", "lease=200ms", "tiebreak=lowest",
+		"quorum=ignore", "lease=200ms", "tiebreak=lowest",
 		"tiebreak=10.0.0.254", "tiebreak=10.0.0.253", "port=6000",
+		"vxlan_port=8472",
 		"[service b]\nvip=10.0.0.8\nport=tcp/80",
 	};
 	static const char *const services[] = {
 		"vip=10.0.0.8\nport=tcp/80", "vip=10.0.0.9\nport=tcp/81",
-		"vip=10.0.0.9\nport=udp/80", "vip=10.0.0.9\nport=tcp/80-81", SERVICE "hash=source",
+		"vip=10.0.0.9\nport=udp/80", "vip=10.0.0.9\nport=tcp/80-81",
+		SERVICE "dispatch=route", SERVICE "dispatch=announce", SERVICE "redirect=ipip",
+		SERVICE "redirect=vxlan", SERVICE "mac=igmp", SERVICE "mac=unicast",
+		SERVICE "scheduler=probability", SERVICE "scheduler=least-conn",
 	};
 	uint64_t seen[32], base = digest_of(NODES, SERVICE, "");
 	unsigned int n = 0;
@@ -336,6 +386,7 @@ static void test_digest(void **state)
 		assert_true(digest_of(cluster, SERVICE, "") == base);
 	}
 	assert_true(digest_of(NODES, SERVICE "interface=eth9", "") == base);
+	assert_true(digest_of(NODES, SERVICE "hash=source", "") == base);
 
 	seen[n++] = base;
 	for (size_t i = 0; i < sizeof(differ) / sizeof(*differ); i++) {
@@ -430,7 +481,7 @@ static void test_man_page(void **state)
 		item = strstr(section, want);
 		if (!item)
 			fail_msg("clusterd.ini(5) lacks '%s' in [%s]", key, kind);
-		next = strstr(item + 1, "\n.It ");
+		next = strstr(item + 1, "\n.It Cm ");	/* its words, if listed, are ".It Li" */
 		if (next)
 			next[1] = '\0';
 		if (!strcmp(def, "(required)"))
@@ -475,6 +526,7 @@ int main(void)
 		cmocka_unit_test(test_samples),
 		cmocka_unit_test(test_sample_shows_defaults),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_layout),
 		cmocka_unit_test(test_64_nodes),
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_garbage),
