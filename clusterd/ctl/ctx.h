@@ -26,6 +26,35 @@ struct ctl_peer {
 
 enum ctl_witness { CTL_WITNESS_NONE, CTL_WITNESS_ANSWERS, CTL_WITNESS_SILENT };
 
+/* How packets become buckets now; what 'clusterctl trace' computes with. */
+struct ctl_layout {
+	struct layout now;		/* in force in this node's kernel */
+	const char *phase;		/* of a rehash under way: static text ("freeze", "mixed"); NULL: none */
+	struct layout next;		/* the one to come; only while 'phase' is set and it is not in force yet */
+	bool has_next;
+	struct layout old;		/* the one before: flows of then may live at old_owner() */
+	bool has_old;
+};
+
+/* Decisions about new connections in userspace since the start. */
+struct ctl_queue {
+	uint64_t decisions;	/* packets decided */
+	uint64_t dropped;	/* of these: dropped, because nobody knew the flow, or nobody may take it */
+	uint64_t overruns;	/* lost because the queue or its socket was full */
+};
+
+/* Path to a peer by the cluster addresses. */
+struct ctl_path {
+	bool answers;		/* false: nothing came back yet, the rest means nothing */
+	bool measuring;		/* not done yet */
+	uint16_t mtu;		/* largest IP packet that got there and back unfragmented, bytes */
+};
+
+/* One connection, as 'clusterctl flows' lists it.  False from the callback ends the walk. */
+typedef bool (*ctl_flow_cb)(void *arg, const struct rules_flow *flow, uint32_t expires_ms);
+
+struct probe;
+
 struct ctl_ctx {
 	const struct conf *conf;	/* the running configuration */
 	unsigned int self;		/* our node id */
@@ -51,6 +80,27 @@ struct ctl_ctx {
 	int64_t (*lease_ms)(void *arg);
 	void (*peer)(void *arg, unsigned int node, struct ctl_peer *out);
 	enum ctl_witness (*witness)(void *arg);
+
+	/* NULL: the configuration's layout is in force. */
+	void (*layout)(void *arg, struct ctl_layout *out);
+	/* has_old: who owned that bucket of the layout before; NOBODY. */
+	unsigned int (*old_owner)(void *arg, unsigned int service, uint32_t old_bucket);
+	/* Who answers ARP and ND for a VIP of an announce service; NOBODY. */
+	unsigned int (*holder)(void *arg, const struct addr *vip);
+	/* rules_flows_list(): the ingress flow maps of a service with a scheduler. */
+	int (*flows)(void *arg, unsigned int service, ctl_flow_cb cb, void *cb_arg);
+	/*
+	 * TCP connections to that service that live in this node's conntrack; flow->node is this node,
+	 * 'expires_ms' conntrack's timeout.  0, -errno.
+	 */
+	int (*connections)(void *arg, unsigned int service, ctl_flow_cb cb, void *cb_arg);
+	/* 0 or -errno; asked for services with scheduler = least-conn or probability only. */
+	int (*queue)(void *arg, unsigned int service, struct ctl_queue *out);
+	/* io/probe.h; NULL: the interfaces cannot be listened on. */
+	struct probe *probe;
+	/* Measures the paths to all peers; has an answer after about a second. */
+	void (*path_start)(void *arg);
+	void (*path)(void *arg, unsigned int node, struct ctl_path *out);
 };
 
 #endif
