@@ -51,7 +51,7 @@ struct ctl_path {
 };
 
 /* One connection, as 'clusterctl flows' lists it.  False from the callback ends the walk. */
-typedef bool (*ctl_flow_cb)(void *arg, const struct rules_flow *flow, uint32_t expires_ms);
+typedef bool (*ctl_flow_cb)(void *arg, const struct flow *flow, uint32_t expires_ms);
 
 struct probe;
 
@@ -90,8 +90,8 @@ struct ctl_ctx {
 	/* rules_flows_list(): the ingress flow maps of a service with a scheduler. */
 	int (*flows)(void *arg, unsigned int service, ctl_flow_cb cb, void *cb_arg);
 	/*
-	 * TCP connections to that service that live in this node's conntrack; flow->node is this node,
-	 * 'expires_ms' conntrack's timeout.  0, -errno.
+	 * flows_list() without a set of buckets: the flows of that service that live in this node's
+	 * conntrack; flow->node is not looked at.
 	 */
 	int (*connections)(void *arg, unsigned int service, ctl_flow_cb cb, void *cb_arg);
 	/* 0 or -errno; asked for services with scheduler = least-conn or probability only. */

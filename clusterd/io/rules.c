@@ -19,6 +19,7 @@
 #include "io/rules.h"
 #include "io/rules_nl.h"
 #include "io/rules_plan.h"
+#include "io/rules_priv.h"
 
 #define MAX_ELEMENTS 1024
 #define TRIES        20
@@ -63,6 +64,29 @@ static int fail(struct rules *r, int err, const char *fmt, ...)
 const char *rules_strerror(const struct rules *r)
 {
 	return r->error[0] ? r->error : "no error";
+}
+
+/* ---- for rules_flows.c ---- */
+
+struct rules_nl *rules_priv_nl(struct rules *r)
+{
+	return r->nl;
+}
+
+bool rules_priv_has_set(const struct rules *r, const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; r->known && i < r->plan.n_obj; i++)
+		if (r->plan.obj[i].kind == OBJ_SET && r->plan.obj[i].family == RULES_NETDEV &&
+		    !strcmp(r->plan.obj[i].name, name))
+			return true;
+	return false;
+}
+
+int rules_priv_fail(struct rules *r, int err, const char *what)
+{
+	return fail(r, err, "%s: %s", what, strerror(-err));
 }
 
 void rules_timing(struct rules *r, struct rules_timing *out, bool reset)

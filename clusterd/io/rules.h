@@ -41,6 +41,7 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
+#include "core/flow.h"
 #include "core/types.h"
 #include "util/addr.h"
 
@@ -159,20 +160,15 @@ const char *rules_strerror(const struct rules *r);
 struct rules_counters { uint64_t accepted, foreign, handed, unknown, second; };
 int rules_counters(struct rules *r, unsigned int service, struct rules_counters *out);
 
-/* One flow of a service with a scheduler, and the node that serves it. */
-struct rules_flow {
-	uint8_t service, proto, node;	/* proto: IPPROTO_TCP or IPPROTO_UDP */
-	struct addr client, vip;	/* of one family */
-	uint16_t sport, dport;		/* host order */
-};
 /*
- * Puts flows into the ingress flow maps; one that is there already gets this node.  Of services
- * without a scheduler, or not installed: skipped.  0, -EAGAIN (nothing is lost by calling again).
+ * Puts flows into the ingress flow maps of services with a scheduler; one that is there already gets
+ * this node.  Of services without a scheduler, or not installed: skipped.  0, -EAGAIN (nothing is lost
+ * by calling again), -ENOSPC (a map is full), or the kernel's errno.
  */
-int rules_flows_add(struct rules *r, const struct rules_flow *flow, unsigned int n);
+int rules_flows_add(struct rules *r, const struct flow *flow, unsigned int n);
 /* Calls 'cb' for every entry of a service's flow maps, until it returns false. */
 int rules_flows_list(struct rules *r, unsigned int service,
-		     bool (*cb)(void *arg, const struct rules_flow *flow, uint32_t expires_ms),
+		     bool (*cb)(void *arg, const struct flow *flow, uint32_t expires_ms),
 		     void *arg);
 
 /* Transactions since the start or the last reset; 'longest_us' is time inside the kernel. */
@@ -184,6 +180,12 @@ void rules_timing(struct rules *r, struct rules_timing *out, bool reset);
  * do it?  0, or -errno with 'why' naming the object and the kernel module that is probably missing.
  */
 int rules_probe(char *why, size_t size);
+
+/*
+ * Has this kernel's nftables "queue" (module nft_queue)?  1, or 0: want->queue_xt is to be true.
+ * -errno: not known, -EAGAIN: others changed nftables all the time.
+ */
+int rules_queue_native(void);
 
 /* ---- the lease: a table and a socket of their own, for the heartbeat thread only ---- */
 
