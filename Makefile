@@ -31,9 +31,11 @@ LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -liniparser -lpthread
 EARLY   := $(if $(BPF_CC),early early_object,early_none)
 UTIL    := addr log buf jhash
 CONF    := conf_table conf_value conf_read conf_print conf_check conf_corosync
-CORE    := types msg assign repl repl_snap agent agent_exchange agent_drain agent_status lease compile
-WIRE    := msg hello
-IO      := rules rules_mk rules_build rules_ingress rules_stack rules_guard rules_plan rules_enc rules_nl rules_lease netif flows group key hellosock $(EARLY)
+CORE    := types msg assign repl repl_hold repl_layout repl_snap agent agent_exchange agent_drain agent_layout agent_status lease compile sched flowtab
+WIRE    := msg hello flow
+RULES_PLAN := rules_mk rules_build rules_ingress rules_stack rules_guard rules_plan
+RULES   := rules $(RULES_PLAN) rules_enc rules_nl rules_queue rules_lease
+IO      := $(RULES) netif flows group key hellosock rules_sched rules_flows flowsock queue queue_decide $(EARLY)
 CTL     := proto table server cmds status trace events
 DAEMON  := main setup turn turn_group control heartbeat
 
@@ -53,7 +55,7 @@ $(B)/clusterd: $(DAEMON_O) $(CTL_O) $(IO_O) $(WIRE_O) $(CORE_O) $(CONF_O) $(UTIL
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(call obj,$(addprefix clusterd/io/,rules rules_mk rules_build rules_ingress rules_stack rules_guard rules_plan rules_enc rules_nl rules_lease)) $(call obj,clusterd/core/types)
+$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(call obj,$(addprefix clusterd/io/,$(RULES))) $(call obj,clusterd/core/types)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 

@@ -2,26 +2,32 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state inherit lease lease_peer agent msg hello key rules_plan rules_enc rules_lease compile proto ctl
+TESTS := addr jhash buf conf assign repl repl_state inherit lease lease_peer agent msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl sched flowtab flow queue
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
 T_buf        := util/buf
 T_conf       := $(addprefix conf/,$(CONF)) util/addr
 T_assign     := core/assign util/jhash util/addr
-T_repl       := core/repl core/repl_snap core/msg core/assign core/types util/jhash util/addr util/buf
+T_repl       := core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/assign core/types util/jhash util/addr util/buf
 T_repl_state := $(T_repl)
-T_inherit    := core/repl core/repl_snap core/compile core/msg core/assign core/types util/jhash util/addr util/buf
+T_inherit    := core/repl core/repl_hold core/repl_layout core/repl_snap core/compile core/msg core/assign core/types util/jhash util/addr util/buf
 T_lease      := core/lease
 T_lease_peer := $(T_lease)
-T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_status core/repl core/repl_snap core/msg core/compile core/assign core/types util/jhash util/addr util/buf
-T_msg        := wire/msg core/msg util/buf util/addr util/jhash
+T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_status core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/compile core/assign core/types util/jhash util/addr util/buf
+T_msg        := wire/msg core/msg core/types util/buf util/addr util/jhash
 T_hello      := wire/hello util/buf
 T_key        := io/key
-T_rules_plan := io/rules_mk io/rules_build io/rules_ingress io/rules_stack io/rules_guard io/rules_plan util/addr util/jhash core/types
-T_rules_enc  := io/rules_mk io/rules_build io/rules_ingress io/rules_stack io/rules_guard io/rules_plan io/rules_enc util/addr util/jhash core/types
-T_rules_lease := $(addprefix io/,rules_lease rules_mk rules_build rules_ingress rules_stack rules_guard rules_plan rules_enc) util/addr util/jhash core/types
-T_compile    := core/compile core/repl core/repl_snap core/msg core/assign core/types util/jhash util/addr util/buf
+T_sched      := core/sched
+T_flowtab    := core/flowtab util/jhash util/addr
+T_flow       := wire/flow util/buf
+T_queue      := io/queue_decide core/sched core/flowtab util/jhash util/addr
+P_rules     := $(addprefix io/,$(RULES_PLAN)) util/addr util/jhash core/types
+T_rules_plan := $(P_rules)
+T_rules_stack := $(P_rules)
+T_rules_enc := io/rules_enc $(P_rules)
+T_rules_lease := io/rules_lease io/rules_enc $(P_rules)
+T_compile    := core/compile core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/assign core/types util/jhash util/addr util/buf
 T_proto      := ctl/proto
 T_ctl        := $(addprefix ctl/,$(CTL) client render grid) util/addr util/jhash util/log core/types
 
@@ -47,7 +53,7 @@ $(B)/tests/core_bench: $(addprefix $(O)/,tests/bench/core_bench.o $(addprefix cl
 K_netif := io/netif io/flows util/addr util/jhash util/log
 K_group := io/group
 KT_rules := rules_lab.o
-K_rules := $(addprefix io/,rules rules_mk rules_build rules_ingress rules_stack rules_guard rules_plan rules_enc rules_nl rules_lease $(EARLY)) util/addr util/jhash
+K_rules := $(addprefix io/,$(RULES) $(EARLY)) util/addr util/jhash
 
 KT_early := rules_lab.o
 K_early := $(K_rules) core/types

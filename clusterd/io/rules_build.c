@@ -91,9 +91,9 @@ void build_nd_match(struct rules_mk *b, uint8_t type, const struct addr *vip)
 	mk_cmp8(b, REG(0), type == 136 ? 2 : 1);
 }
 
-/* Calls 'f' for each different VIP of 'family'. */
 void build_each_vip(struct rules_mk *b, const struct rules_want *w, int family,
-		    void (*f)(struct rules_mk *b, const struct addr *vip))
+		    void (*f)(struct rules_mk *b, const struct rules_service *s,
+			      const struct addr *vip))
 {
 	unsigned int i, k, m, n;
 
@@ -106,7 +106,7 @@ void build_each_vip(struct rules_mk *b, const struct rules_want *w, int family,
 				for (n = 0; n < (m < i ? w->service[m].conf->n_vips : k); n++)
 					seen |= !addr_cmp(vip, &w->service[m].conf->vip[n]);
 			if (!seen && vip->family == family)
-				f(b, vip);
+				f(b, &w->service[i], vip);
 		}
 	}
 }
@@ -116,6 +116,61 @@ void build_arp_match(struct rules_mk *b, const struct addr *vip)
 	mk_rule(b);
 	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, ARP_SPA, 4, REG(0));
 	mk_cmp(b, NFT_CMP_EQ, REG(0), vip->b, 4);
+}
+
+bool build_hands_on(const struct rules_want *w)
+{
+	unsigned int i;
+
+	for (i = 0; i < w->n_services; i++)
+		if (!is_flood(&w->service[i]) || w->service[i].conf->sched != SCHED_HASH)
+			return true;
+	return false;
+}
+
+bool build_gate_set(struct rules_mk *b, const struct rules_want *w, bool v4)
+{
+	const char *name = v4 ? "gated4" : "gated6";
+	unsigned int i, k;
+	bool any = false;
+
+	for (i = 0; i < w->n_services; i++) {
+		const struct conf_service *s = w->service[i].conf;
+
+		for (k = 0; k < s->n_vips && !is_flood(&w->service[i]); k++) {
+			if (is4(&s->vip[k]) != v4)
+				continue;
+			if (!any)
+				mk_set(b, name, v4 ? TYPE_IPADDR : TYPE_IP6ADDR, v4 ? 4 : 16);
+			any = true;
+			mk_elem_once(b, name, s->vip[k].b, v4 ? 4 : 16);
+		}
+	}
+	return any;
+}
+
+/* In a family that sees all protocols. */
+void build_nd_gate(struct rules_mk *b)
+{
+	mk_rule(b);
+	mk_is_nfproto(b, NFPROTO_IPV6);
+	mk_is_l4proto(b, IPPROTO_ICMPV6);
+	mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ICMP_TYPE, 1, REG(0));
+	mk_cmp8(b, REG(0), 135);
+	mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ND_TARGET, 16, REG(4));
+	mk_lookup(b, EXPR_LOOKUP, REG(4), "gated6");
+	mk_counter(b, "silenced");
+	mk_verdict(b, NF_DROP);
+}
+
+/* Replies too: somebody else's announcement of a VIP is no news for who has it. */
+void build_arp_gate(struct rules_mk *b)
+{
+	mk_rule(b);
+	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, ARP_TPA, 4, REG(0));
+	mk_lookup(b, EXPR_LOOKUP, REG(0), "gated4");
+	mk_counter(b, "silenced");
+	mk_verdict(b, NF_DROP);
 }
 
 int build_finish(struct rules_plan *p)
@@ -142,6 +197,6 @@ int rules_plan_live(struct rules_plan *p, const struct rules_want *want, const i
 			return -EINVAL;
 	}
 	build_ingress(&b, want, ifindex);
-	build_stack(&b, want);
+	build_stack(&b, want, ifindex);
 	return build_finish(p);
 }

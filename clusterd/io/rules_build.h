@@ -5,7 +5,10 @@
 /*
  * What the builders of the rule sets share.  Each appends its tables to the plan:
  *
- *   rules_ingress.c  netdev clusterd: what arrives
+ *   rules_ingress.c  netdev clusterd: what arrives, as far as the bucket
+ *   rules_action.c   its chains for what is done then
+ *   rules_icmp.c     its chains for packets to a VIP that no service is for
+ *   rules_frag.c     its chains for fragments
  *   rules_sched.c    its chains for services with a scheduler, and the flow maps
  *   rules_stack.c    inet, ip, ip6, arp clusterd: behind conntrack, and on the way out
  *   rules_guard.c    the guard and the lease table
@@ -20,11 +23,17 @@
 
 #define ACCEPT_LEASED (RULES_MARK_ACCEPT | RULES_MARK_LEASED)
 #define CHECK_LEASED  (RULES_MARK_CHECK | RULES_MARK_LEASED)
+#define QUEUE_LEASED  (RULES_MARK_QUEUE | RULES_MARK_LEASED)
+#define HAND_LEASED   (RULES_MARK_HAND | RULES_MARK_LEASED)
+/* Parts of a mark that mk_is_mark_bits() looks at. */
+#define MARK_CODE     (RULES_MARK_OURS | 0xfu)		/* whatever service and node it names */
+#define MARK_NODE     0x0000ff00u
+#define MARK_SERVICE  0x000f0000u
 
 /* Priorities.  The kernel's: raw -300, conntrack -200, mangle -150. */
 enum {
 	PRIO_LIVE_INGRESS = -10, PRIO_LEASE_INGRESS = 10,
-	PRIO_LIVE_CHECK = -150, PRIO_GUARD = -140,
+	PRIO_LIVE_CHECK = -150, PRIO_QUEUE = -147, PRIO_HAND = -145, PRIO_GUARD = -140,
 	PRIO_LIVE_OUT = 0, PRIO_GUARD_OUT = 10,
 };
 
@@ -32,7 +41,9 @@ enum {
 enum {
 	IP4_SADDR = 12, IP4_DADDR = 16, IP6_SADDR = 8, IP6_DADDR = 24,
 	TH_SPORT = 0, TH_DPORT = 2, TCP_FLAGS = 13, ICMP_TYPE = 0, ETH_SADDR = 6,
-	ARP_SHA = 8, ARP_SPA = 14, ND_TARGET = 8, ND_OPT = 24, ND_OPT_MAC = 26, ICMP6_CSUM = 2,
+	ARP_OP = 6, ARP_SHA = 8, ARP_SPA = 14, ARP_TPA = 24,
+	ND_FLAGS = 4, ND_TARGET = 8, ND_OPT = 24, ND_OPT_MAC = 26, ICMP6_CSUM = 2,
+	IP4_TTL = 8, IP6_HOPS = 7, VXLAN_VNI = 12,	/* of the UDP header: 3 bytes, and one that is 0 */
 };
 
 #define TCP_SYN_MASK 0x17	/* FIN SYN RST ACK */
@@ -50,9 +61,24 @@ static inline bool is4(const struct addr *a)
 void build_vip_sets(struct rules_mk *b, const struct rules_want *w, bool v6_too);
 /* ip daddr @name, resp. ip6 daddr @name, in a family that sees all protocols. */
 void build_to_vip(struct rules_mk *b, bool v4, const char *name);
-/* Calls 'f' for each different VIP of 'family'. */
+/* Calls 'f' for each different VIP of 'family', with the first service that has it. */
 void build_each_vip(struct rules_mk *b, const struct rules_want *w, int family,
-		    void (*f)(struct rules_mk *b, const struct addr *vip));
+		    void (*f)(struct rules_mk *b, const struct rules_service *s,
+			      const struct addr *vip));
+static inline bool is_flood(const struct rules_service *s)
+{
+	return s->conf->dispatch == DISPATCH_FLOOD;
+}
+/* Can packets be marked QUEUE or HAND, or CHECK with a node?  Never with flood and a hash alone. */
+bool build_hands_on(const struct rules_want *w);
+/*
+ * VIPs that only their holder may answer for, which the mark of the packet tells (announce; route has
+ * no holder).  The set "gated4" or "gated6" in this table, false if there is no such VIP; then the
+ * rules: a neighbour solicitation for one of gated6 resp. ARP about one of gated4 ends here.
+ */
+bool build_gate_set(struct rules_mk *b, const struct rules_want *w, bool v4);
+void build_nd_gate(struct rules_mk *b);
+void build_arp_gate(struct rules_mk *b);
 /* Rules: packets over lo go on; packets for a VIP end here. */
 void build_accept_loopback(struct rules_mk *b);
 void build_vip_drop(struct rules_mk *b);
@@ -67,8 +93,58 @@ void build_nd_match(struct rules_mk *b, uint8_t type, const struct addr *vip);
 /* Rule: ARP sent with 'vip' as its sender. */
 void build_arp_match(struct rules_mk *b, const struct addr *vip);
 
+/* ---- netdev clusterd ---- */
+
+/* Dispatch announce or route: packets arrive at any node and are handed on. */
+bool build_handed(const struct rules_service *s);
+/* There are flows of before a change of the hash, which the old owners may still have. */
+bool build_has_old(const struct rules_service *s);
+/* The peer with this id if its packets can be told; else NULL. */
+const struct rules_peer *build_peer(const struct rules_service *s, unsigned int id);
+/*
+ * In how many ways packets come from 'peer' (a tunnel device for each IP version: 2); NULL: any peer (1).
+ * build_from() goes on if it came in way 0 .. n-1: a rule for each.
+ */
+unsigned int build_ways(const struct rules_service *s, const struct rules_peer *peer);
+void build_from(struct rules_mk *b, unsigned int i, const struct rules_service *s,
+		const struct rules_peer *peer, unsigned int way);
+/* Go on if TCP with SYN and neither ACK, RST nor FIN. */
+void build_syn(struct rules_mk *b);
+/* Ends of a rule: count as foreign and drop; count as accepted and accept. */
+void build_drop(struct rules_mk *b, unsigned int i);
+void build_accept(struct rules_mk *b, unsigned int i);
+/* Bucket of source address and, 'port', source port -> REG(8); uses those below. */
+void build_hash(struct rules_mk *b, uint32_t seed, uint32_t buckets, bool port, bool v4);
+/* Code in REG(8): leaves it in the mark too, goes where 'map' says. */
+void build_go_by_code(struct rules_mk *b, const char *map);
+/* (protocol, destination port) rules for the port ranges of 'i': goto 'to'. */
+void build_ranges(struct rules_mk *b, unsigned int i, const struct conf_service *s, bool v4,
+		  const char *to);
+/* Elements of 'map' for single ports: address . protocol . port -> goto 'to'. */
+void build_ports(struct rules_mk *b, const struct rules_service *s, bool v4, const char *map,
+		 const char *to);
+/* Has service 'i' a VIP of this version, and is there none of them in another service? */
+bool build_has_vip(const struct rules_service *s, bool v4);
+bool build_alone(const struct rules_want *w, unsigned int i, bool v4);
+
+void build_peers_set(struct rules_mk *b, unsigned int i, const struct rules_service *s);
+/*
+ * The chains sI_mine, sI_forN, ... of rules_action.c, in the map sI_a (code -> chain); of a service with
+ * a scheduler in sI_p (only ICMP echo goes there).  ICMP errors in announce and route: sI_m.
+ */
+void build_actions(struct rules_mk *b, unsigned int i, const struct rules_service *s, int ifindex);
+/* rules_sched.c: all elements of sI_a and, in announce and route, sI_m, and the chains they name. */
+void build_sched(struct rules_mk *b, const struct rules_want *w, unsigned int i);
+
+/* Sets, maps and chains for all services; then the rules of base chains that lead there. */
+void build_vip_chains(struct rules_mk *b, const struct rules_want *w);
+void build_frag_chains(struct rules_mk *b, const struct rules_want *w);
+void build_frag_first(struct rules_mk *b, const struct rules_want *w);	/* before the services */
+void build_frag_last(struct rules_mk *b, const struct rules_want *w);	/* behind them */
+void build_neighbours(struct rules_mk *b, const struct rules_want *w, bool arp);
+
 void build_ingress(struct rules_mk *b, const struct rules_want *w, const int *ifindex);
-void build_stack(struct rules_mk *b, const struct rules_want *w);
+void build_stack(struct rules_mk *b, const struct rules_want *w, const int *ifindex);
 /* The plan, or -ENOMEM with the plan freed. */
 int build_finish(struct rules_plan *p);
 

@@ -413,6 +413,8 @@ static void fill_payload(struct nftnl_expr *x, const struct rules_expr *e)
 	nftnl_expr_set_u32(x, NFTNL_EXPR_PAYLOAD_CSUM_TYPE,
 			   e->key ? NFT_PAYLOAD_CSUM_INET : NFT_PAYLOAD_CSUM_NONE);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_PAYLOAD_CSUM_OFFSET, e->key ? e->key - 1 : 0);
+	if (e->reg2)
+		nftnl_expr_set_u32(x, NFTNL_EXPR_PAYLOAD_FLAGS, NFT_PAYLOAD_L4CSUM_PSEUDOHDR);
 }
 
 static void fill_hash(struct nftnl_expr *x, const struct rules_expr *e)

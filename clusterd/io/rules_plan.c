@@ -25,27 +25,6 @@ bool rules_plan_equal(const struct rules_plan *a, const struct rules_plan *b)
 
 /* ---- buckets ---- */
 
-uint16_t rules_code(const struct bucket_action *a)
-{
-	switch ((enum bucket_state)a->state) {
-	case BUCKET_FOREIGN:
-		return 0;
-	case BUCKET_MINE:
-		return 1;
-	case BUCKET_ARRIVING:
-		return 2;
-	case BUCKET_ADOPTING:
-		return 3;
-	case BUCKET_DRAINING:
-		return 4;
-	case BUCKET_LEAVING:
-		return (uint16_t)(0x100 + a->to);
-	case BUCKET_STATES_N:
-		break;
-	}
-	return 0;
-}
-
 uint32_t rules_chunk(const uint16_t *have, const uint16_t *want, uint32_t total, uint32_t from,
 		     uint32_t max, uint32_t *n)
 {
@@ -461,6 +440,8 @@ static void print_expr(const struct rules_expr *e, FILE *out)
 		fprintf(out, " [r%u -> %ch+%u,%u", r, base[e->base], e->offset, e->len);
 		if (e->key)
 			fprintf(out, " csum +%" PRIu32, e->key - 1);
+		if (e->reg2)
+			fputs(" csum pseudo", out);
 		fputc(']', out);
 		break;
 	case EXPR_CMP:

@@ -12,12 +12,15 @@
  *
  * Way of a packet in 'netdev clusterd':
  *
- *   inK (one per interface)      address . protocol . port -> svc4/svc6 -> goto sI_4 / sI_6
- *                                ranges: explicit rules; other packets for a VIP: goto vip4/vip6
- *   sI_4, sI_6                   jhash -> map sI_b: bucket -> code -> map sI_a: code -> chain
- *                                a miss in either map: count as foreign, drop
- *   sI_mine, sI_arriving, ...    what bucket_action says; sI_toN: hand to node N
- *   check                        leave it to conntrack (inet clusterd)
+ *   inK, in_DEV (one per      address . protocol . port -> svc4/svc6 -> goto sI_4 / sI_6
+ *   interface, tunnel device)  ranges: explicit rules; fragments: frag4/frag6; other packets for a VIP:
+ *                              vip4/vip6; ARP and ND for a VIP that one node answers for: arp, nd
+ *   sI_4, sI_6                 jhash -> map sI_b: bucket -> code -> map sI_a: code -> chain
+ *                              a miss in either map: count as foreign, drop
+ *   sI_mine, sI_toN, ...       what bucket_action says: rules_action.c
+ *   sI_e4, sI_e6               the same for ICMP errors, by the packet they are about; map sI_m
+ *   sI_p4, sI_p6               the same for ICMP echo, by address
+ *   check                      leave it to conntrack (inet clusterd)
  *
  * Two maps, because an element that holds a verdict makes the kernel walk the whole graph at each
  * commit, once for every element of every map on the way; elements that hold a number do not.
@@ -73,7 +76,7 @@ enum rules_expr_op {
 	EXPR_META,		/* meta 'key' -> reg */
 	EXPR_META_SET,		/* reg -> meta 'key' */
 	EXPR_PAYLOAD,		/* base, offset, len -> reg */
-	EXPR_PAYLOAD_SET,	/* reg -> base, offset, len; key: checksum offset + 1, or 0 */
+	EXPR_PAYLOAD_SET,	/* reg -> base, offset, len; key: checksum offset + 1, or 0; reg2 = 1: in a pseudo-header too */
 	EXPR_CMP,		/* reg eq/ne data[len]: go on if true */
 	EXPR_RANGE,		/* data[len] <= reg <= more[len] */
 	EXPR_MASK,		/* reg = (reg & data) ^ more, len bytes */
@@ -127,7 +130,7 @@ int rules_plan_lease(struct rules_plan *p, char (*interfaces)[IFNAME_SIZE], unsi
 
 #define LEASE_TABLE "clusterd_lease"
 #define LEASE_SET   "lease"
-#define LEASE_KEY   0xc1d00000u		/* RULES_MARK_ACCEPT and _CHECK without their low bits */
+#define LEASE_KEY   RULES_MARK_BASE
 
 bool rules_plan_equal(const struct rules_plan *a, const struct rules_plan *b);
 
@@ -163,8 +166,8 @@ int rules_plan_diff(struct rules_diff *d, const struct rules_plan *have,
 		    const struct rules_plan *want);
 void rules_diff_free(struct rules_diff *d);
 
-/* One bucket as the map sI_b holds it; 0: no element (foreign). */
-uint16_t rules_code(const struct bucket_action *a);
+/* One bucket of service 's' as its map sI_b holds it; 0: no element (foreign). */
+uint16_t rules_code(const struct rules_service *s, const struct bucket_action *a);
 
 /*
  * The next piece of the difference of two code arrays: the first index after 'from' such that

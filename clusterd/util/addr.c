@@ -80,3 +80,15 @@ void addr_flood_mac(const struct addr *vip, uint8_t mac[6])
 	mac[1] = 0x33;
 	memcpy(mac + 2, vip->b + 12, 4);
 }
+
+void addr_shared_mac(const struct addr *vip, bool unicast, uint8_t mac[6])
+{
+	if (!unicast) {
+		addr_flood_mac(vip, mac);
+		return;
+	}
+	assert(vip->family == AF_INET || vip->family == AF_INET6);
+	mac[0] = 0x02;
+	mac[1] = 0xc1;
+	memcpy(mac + 2, vip->b + addr_size(vip) - 4, 4);
+}

@@ -37,4 +37,10 @@ bool addr_is_special(const struct addr *a);
  */
 void addr_flood_mac(const struct addr *vip, uint8_t mac[6]);
 
+/*
+ * The same as the service wants it: that multicast address, or for switches that treat multicast
+ * badly a unicast one, made up, which no machine sends from: 02:c1 + the 4 low bytes of the VIP.
+ */
+void addr_shared_mac(const struct addr *vip, bool unicast, uint8_t mac[6]);
+
 #endif

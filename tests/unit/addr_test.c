@@ -105,6 +105,19 @@ static void test_flood_mac(void **state)
 	assert_memory_equal(mac, "\x33\x33\x34\x56\x02\x50", 6);
 }
 
+static void test_shared_mac(void **state)
+{
+	struct addr a = parse("10.205.1.250"), b = parse("fd77::12:3456:250");
+	uint8_t mac[6];
+
+	addr_shared_mac(&a, true, mac);
+	assert_memory_equal(mac, "\x02\xc1\x0a\xcd\x01\xfa", 6);
+	addr_shared_mac(&b, true, mac);
+	assert_memory_equal(mac, "\x02\xc1\x34\x56\x02\x50", 6);
+	addr_shared_mac(&a, false, mac);
+	assert_memory_equal(mac, "\x01\x00\x5e\x4d\x01\xfa", 6);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -114,6 +127,7 @@ int main(void)
 		cmocka_unit_test(test_cmp),
 		cmocka_unit_test(test_special),
 		cmocka_unit_test(test_flood_mac),
+		cmocka_unit_test(test_shared_mac),
 	};
 
 	return cmocka_run_group_tests_name("addr", tests, NULL, NULL);
