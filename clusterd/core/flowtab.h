@@ -46,8 +46,9 @@ struct flowtab *flowtab_new(const struct flowtab_params *p);
 void flowtab_free(struct flowtab *t);
 
 /*
- * The flow's node, from KNOWN or PICKED, or NOBODY; prolongs its life.  '*retell': true at the first
- * call and then once per second: whoever taught the kernel before may do so again.
+ * The flow's node, from KNOWN or PICKED, or NOBODY; prolongs its life.  '*retell': a second has passed
+ * since it came here or since the last time this was true: the kernel should know it by now, and
+ * does not.
  */
 unsigned int flowtab_find(struct flowtab *t, const struct flow *f, int64_t now_ms, bool *retell);
 
@@ -70,7 +71,7 @@ enum flowtab_ask {
 enum flowtab_ask flowtab_ask(struct flowtab *t, const struct flow *f, int64_t now_ms);
 
 /* Entries that have not expired. */
-struct flowtab_counts { uint32_t known, picked, asked; uint64_t evicted_known, evicted_picked, evicted_asked; };
+struct flowtab_counts { uint32_t known, picked, asked; };
 void flowtab_count(const struct flowtab *t, int64_t now_ms, struct flowtab_counts *out);
 /* All memory that it will ever have. */
 size_t flowtab_bytes(const struct flowtab *t);
