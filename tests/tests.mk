@@ -2,7 +2,7 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state inherit lease lease_peer agent msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl sched flowtab flow queue
+TESTS := addr jhash buf conf assign repl repl_state inherit lease lease_peer agent msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl sched flowtab flow
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
@@ -14,7 +14,7 @@ T_repl_state := $(T_repl)
 T_inherit    := core/repl core/repl_hold core/repl_layout core/repl_snap core/compile core/msg core/assign core/types util/jhash util/addr util/buf
 T_lease      := core/lease
 T_lease_peer := $(T_lease)
-T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_status core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/compile core/assign core/types util/jhash util/addr util/buf
+T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_note core/agent_status core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/compile core/assign core/types util/jhash util/addr util/buf
 T_msg        := wire/msg core/msg core/types util/buf util/addr util/jhash
 T_hello      := wire/hello util/buf
 T_key        := io/key
@@ -50,7 +50,7 @@ $(B)/tests/core_bench: $(addprefix $(O)/,tests/bench/core_bench.o $(addprefix cl
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
 # Against the kernel and a real corosync, in namespaces of their own.
-K_netif := io/netif io/flows util/addr util/jhash util/log
+K_netif := $(addprefix io/,netif netif_vip netif_mac netif_sysctl netif_link flows) util/addr util/jhash util/log
 K_group := io/group
 KT_rules := rules_lab.o
 K_rules := $(addprefix io/,$(RULES) $(EARLY)) util/addr util/jhash
@@ -98,3 +98,4 @@ check: deps all
 .PHONY: unit sim kernel netns demo check
 
 include tests/bench/bench.mk
+include tests/stock/stock.mk

@@ -11,8 +11,6 @@
 #include "core/agent_priv.h"
 
 #define REPEAT_MS      300	/* a message that does not show is sent again after that */
-#define SOON_MS        20	/* orders are carried out at once, but several together in one plan */
-#define FIRST_MS       400	/* nodes of a cluster that starts come together */
 #define DIGEST_MS      10000
 #define FENCE_MEMORY_MS 60000
 #define UNLEASED_MS    3000	/* admitted, and still no lease: others may be waiting for us */
@@ -44,8 +42,7 @@ void agent_send(struct agent *a, struct msg *m)
 	a->ops->send(a->arg, m);
 }
 
-/* True when 'what' is new or due for repetition; notes that it is sent now. */
-static bool due(struct sent *s, uint64_t what, int64_t now)
+bool agent_due(struct sent *s, uint64_t what, int64_t now)
 {
 	if (s->what == what && now < s->again)
 		return false;
@@ -160,110 +157,6 @@ static void follow(struct agent *a)
 
 /* ---- applying the group's messages ---- */
 
-static void plan_soon(struct agent *a, int64_t at)
-{
-	if (!a->due_soon || at < a->due_soon)
-		a->due_soon = at;
-}
-
-static const char *const fail_text[] = {
-	[FAIL_LEASE] = "its lease is over", [FAIL_CRASH] = "its daemon died", [FAIL_SELF] = "it is fenced",
-};
-
-static const char *const order_text[] = {
-	[ORDER_DRAIN] = "drain", [ORDER_UNDRAIN] = "undrain", [ORDER_WEIGHT] = "weight",
-	[ORDER_CONF_WEIGHT] = "configured weight", [ORDER_FAILBACK] = "failback",
-	[ORDER_LEAVE] = "leave", [ORDER_TAKEOVER] = "takeover",
-};
-
-static void note_admitted(struct agent *a, const struct repl_note *n, int64_t now)
-{
-	bool unowned = false;
-
-	for (unsigned int s = 0; s < a->p.repl.n_services && !unowned; s++)
-		unowned = repl_owned(a->repl, s, NOBODY) != 0;
-	/* Traffic that nobody serves waits for no delay; nor do connections waiting for their node. */
-	if (repl_count(a->repl, PHASE_GRACE, NOBODY, n->node))
-		plan_soon(a, now);
-	else if (unowned && n->arg)
-		plan_soon(a, now + SOON_MS);
-	else if (!n->arg)
-		plan_soon(a, now + FIRST_MS);
-	else
-		a->due_quiet = now + a->p.failback_delay_ms;
-	a->grace_end[n->node] = 0;
-	agent_event(a, LOG_NOTICE, n->arg ? "FAIL_BACK" : "ADMITTED", "%s is admitted, term %u",
-		    agent_name(a, n->node), n->n);
-}
-
-static void note_failed(struct agent *a, const struct repl_note *n, int64_t now)
-{
-	a->due_quiet = now + a->p.failback_delay_ms;
-	if (n->arg == FAIL_CRASH)
-		a->grace_end[n->node] = now + a->p.grace_ms;
-	agent_event(a, LOG_WARNING, "FAIL_DOWN", "%s is down, %s, says %s", agent_name(a, n->node),
-		    fail_text[n->arg], agent_name(a, n->by));
-}
-
-static void note_moves(struct agent *a, const struct repl_note *n)
-{
-	if (n->type == NOTE_TAKEN)
-		agent_event(a, LOG_WARNING, "TAKE_OVER", "%s takes %u buckets of %s",
-			    n->by ? agent_name(a, n->by) : "nobody", n->n, agent_name(a, n->node));
-	else if (n->type == NOTE_PLAN)
-		agent_event(a, LOG_INFO, "PLAN", "%u buckets are going to move, says %s", n->n,
-			    agent_name(a, n->by));
-	else if (n->type == NOTE_MOVED)
-		agent_event(a, LOG_INFO, "MOVE", "%u buckets move now", n->n);
-	else if (n->type == NOTE_DRAIN_FORCED)
-		agent_event(a, LOG_WARNING, "DRAIN_TIMEOUT",
-			    "%s still had connections in %u buckets: they will be reset",
-			    agent_name(a, n->node), n->n);
-	else
-		agent_event(a, LOG_INFO, "DRAINED", "%s has no connections left in %u buckets",
-			    agent_name(a, n->node), n->n);
-}
-
-static void follow_note(struct agent *a, const struct repl_note *n, int64_t now)
-{
-	switch (n->type) {
-	case NOTE_ADMITTED:
-		note_admitted(a, n, now);
-		break;
-	case NOTE_FAILED:
-		note_failed(a, n, now);
-		break;
-	case NOTE_REFUSED:
-		agent_event(a, LOG_ERR, "REFUSED", "%s has another configuration and is not admitted",
-			    agent_name(a, n->node));
-		break;
-	case NOTE_BYE:
-		a->due_quiet = now + a->p.failback_delay_ms;
-		agent_event(a, LOG_NOTICE, "LEFT", "%s has stopped", agent_name(a, n->node));
-		break;
-	case NOTE_PLAN:
-	case NOTE_MOVED:
-	case NOTE_TAKEN:
-		note_moves(a, n);
-		break;
-	case NOTE_DRAINED:
-	case NOTE_DRAIN_FORCED:
-		note_moves(a, n);
-		plan_soon(a, now + 1000);
-		break;
-	case NOTE_GRACE_END:
-		plan_soon(a, now + a->p.failback_delay_ms);
-		agent_event(a, LOG_NOTICE, "GRACE_END",
-			    "%s has not come back in time for its connections", agent_name(a, n->node));
-		break;
-	case NOTE_ORDER:
-		plan_soon(a, now + SOON_MS);
-		agent_event(a, LOG_NOTICE, "ORDER", "%s %s, given at %s", order_text[n->arg],
-			    n->node ? agent_name(a, n->node) : "", agent_name(a, n->by));
-		break;
-	}
-}
-
 void agent_apply(struct agent *a, const struct msg *m, int64_t now)
 {
 	struct repl_fx fx;
@@ -276,20 +169,29 @@ void agent_apply(struct agent *a, const struct msg *m, int64_t now)
 	    m->u.order.type != ORDER_LEAVE)
 		a->n_back++;
 	for (unsigned int i = 0; i < fx.n_notes; i++)
-		follow_note(a, &fx.note[i], now);
+		agent_follow_note(a, &fx.note[i], now);
 	if (fx.tables)
 		tables_changed(a);
-	if (fx.changed)
+	if (fx.changed) {
+		layout_follow(a, now);
 		follow(a);
+	}
+}
+
+/* Crashed, and its connections wait for it. */
+static bool awaited(const struct agent *a, unsigned int id)
+{
+	return repl_count(a->repl, PHASE_GRACE, NOBODY, id) ||
+	       (mask_has(repl_mixed(a->repl), id) && repl_get_node(a->repl, id)->state != NODE_ONLINE);
 }
 
 void agent_state_loaded(struct agent *a, int64_t now)
 {
 	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
-		a->grace_end[i] = repl_count(a->repl, PHASE_GRACE, NOBODY, i) ?
-				  now + a->p.grace_ms : 0;
+		a->grace_end[i] = awaited(a, i) ? now + a->p.grace_ms : 0;
 	a->due_quiet = now + a->p.failback_delay_ms;
 	tables_changed(a);
+	layout_follow(a, now);
 	follow(a);
 }
 
@@ -359,7 +261,7 @@ static void compare_digest(struct agent *a, const struct msg *m, int64_t now)
 	/* The sender was there when it sent: whoever is not yet, when it arrives, has missed something. */
 	bool behind = m->u.digest.epoch > repl_epoch(a->repl);
 
-	if (m->from == a->p.self || !agent_in_step(a) || exchange_void(a, m))
+	if (m->from == a->p.self || exchange_void(a, m))
 		return;
 	if (!behind && (m->u.digest.epoch != repl_epoch(a->repl) ||
 			m->u.digest.digest == repl_digest(a->repl)))
@@ -421,6 +323,8 @@ void agent_message(struct agent *a, const struct msg *m, int64_t now)
 	case MSG_DRAINED:
 	case MSG_GRACE_END:
 	case MSG_ORDER:
+	case MSG_LAYOUT:
+	case MSG_UNMIXED:
 		/* Only the majority's side may change the state; and an operator who knows better. */
 		if (exchange_void(a, m))
 			break;
@@ -502,7 +406,7 @@ static void lease_fenced(struct agent *a, const struct lease_event *e, int64_t n
 	a->last_fence = now;
 	a->fences += a->fences < 5;
 	a->ready.again = now + (100 << a->fences);
-	if (a->term == e->term || !a->term)
+	if (a->term == e->term)
 		a->term = 0;
 	a->fenced_term = e->term;
 	agent_event(a, LOG_WARNING, "FENCED", "this node's lease is over: it serves nothing");
@@ -570,6 +474,7 @@ static void tick_ready(struct agent *a, int64_t now)
 		return;
 	a->ready.again = now + (repl_get_node(a->repl, a->p.self)->refused ? 2000 : 500);
 	m.u.ready.config = a->p.config;
+	m.u.ready.layout = a->p.repl.layout;
 	m.u.ready.weight = a->p.weight;
 	m.u.ready.hold_back = a->p.failback_manual;
 	m.u.ready.n_links = a->p.repl.n_services;
@@ -594,7 +499,7 @@ static void tick_fail(struct agent *a, int64_t now)
 		bool self = i == a->p.self && agent_self_online(a) && n->term == a->fenced_term;
 		struct msg m = { .type = MSG_FAIL };
 
-		if (!(mask_has(a->lost, i) || self) || !agent_in_step(a) || !due(&a->fail[i], n->term, now))
+		if (!(mask_has(a->lost, i) || self) || !agent_in_step(a) || !agent_due(&a->fail[i], n->term, now))
 			continue;
 		m.u.fail.node = (uint8_t)i;
 		m.u.fail.kind = self ? FAIL_SELF : FAIL_LEASE;
@@ -603,28 +508,33 @@ static void tick_fail(struct agent *a, int64_t now)
 	}
 }
 
+bool agent_can_ack(const struct agent *a)
+{
+	/* Without a lease we could not take what would be handed to us from the next phase on. */
+	return agent_in_step(a) && agent_self_online(a) && a->installed == a->version && a->leased;
+}
+
 /* What the plan under way waits for from us, once our kernel has it. */
 static void tick_plan_steps(struct agent *a, int64_t now)
 {
 	uint64_t plan = repl_plan(a->repl);
 	struct msg m = { .type = MSG_NONE };
 
-	/* Without a lease we could not take what would be handed to us from the next phase on. */
-	if (!plan || !agent_in_step(a) || !agent_self_online(a) || a->installed != a->version || !a->leased)
+	if (!plan || !agent_can_ack(a))
 		return;
 	m.u.plan.plan = plan;
-	if (!mask_has(repl_plan_acks(a->repl), a->p.self) && due(&a->ack, plan, now)) {
+	if (!mask_has(repl_plan_acks(a->repl), a->p.self) && agent_due(&a->ack, plan, now)) {
 		m.type = MSG_ACK;
 		agent_send(a, &m);
 	}
-	if (repl_count(a->repl, PHASE_HANDOFF, a->p.self, NOBODY) && due(&a->left, plan, now)) {
+	if (repl_count(a->repl, PHASE_HANDOFF, a->p.self, NOBODY) && agent_due(&a->left, plan, now)) {
 		m.type = MSG_LEFT;
 		agent_send(a, &m);
 	}
 	/* When all old owners have left: ADOPTED speaks for all our new buckets, and one that comes
 	 * to ADOPT while it is on its way would not be in our kernel yet. */
 	if (repl_count(a->repl, PHASE_ADOPT, a->p.self, NOBODY) &&
-	    !repl_count(a->repl, PHASE_HANDOFF, NOBODY, a->p.self) && due(&a->adopted, plan, now)) {
+	    !repl_count(a->repl, PHASE_HANDOFF, NOBODY, a->p.self) && agent_due(&a->adopted, plan, now)) {
 		m.type = MSG_ADOPTED;
 		agent_send(a, &m);
 	}
@@ -655,7 +565,7 @@ static void tick_grace(struct agent *a, int64_t now)
 
 		if (!a->grace_end[i] || now < a->grace_end[i])
 			continue;
-		if (!repl_count(a->repl, PHASE_GRACE, NOBODY, i)) {
+		if (!awaited(a, i)) {
 			a->grace_end[i] = 0;
 			continue;
 		}
@@ -711,7 +621,7 @@ static void tick_stop(struct agent *a, int64_t now)
 		bool handing = agent_in_step(a) && agent_self_online(a) && a->leased && now < a->stop_deadline &&
 			       !nobody_else(a);
 
-		if (handing && !n->leaving && due(&a->leave, 1, now)) {
+		if (handing && !n->leaving && agent_due(&a->leave, 1, now)) {
 			m.u.order.type = ORDER_LEAVE;
 			m.u.order.node = a->p.self;
 			agent_send(a, &m);
@@ -737,6 +647,7 @@ void agent_tick(struct agent *a, int64_t now)
 	tick_unleased(a, now);
 	tick_fail(a, now);
 	tick_plan_steps(a, now);
+	layout_tick(a, now);
 	tick_ready(a, now);
 	tick_plan(a, now);
 	tick_grace(a, now);
@@ -749,7 +660,7 @@ void agent_tick(struct agent *a, int64_t now)
 int64_t agent_deadline(const struct agent *a)
 {
 	bool busy = a->up && (a->ex->phase != EX_IDLE || !a->synced || !agent_self_online(a) || a->lost ||
-			      repl_plan(a->repl) || a->due_soon || a->stopping);
+			      repl_plan(a->repl) || repl_rehash(a->repl) || a->due_soon || a->stopping);
 
 	/* Coarse on purpose: nothing here is urgent, what is comes as an input. */
 	return a->last_tick + (busy ? 20 : 100);
@@ -817,8 +728,10 @@ int agent_new(struct agent **out, const struct agent_params *p, const struct age
 	err = repl_new(&a->repl, &p->repl);
 	if (!err)
 		err = exchange_new(a);
-	a->bitmap = calloc(1, p->repl.buckets / 8);
-	a->forced = calloc(1, p->repl.buckets / 8);
+	a->want = p->repl.layout;
+	a->want_config = p->config;
+	a->bitmap = calloc(1, BUCKETS_MAX / 8);
+	a->forced = calloc(1, BUCKETS_MAX / 8);
 	if (!err && (!a->bitmap || !a->forced))
 		err = -ENOMEM;
 	if (err) {

@@ -16,6 +16,8 @@
  *  - failures: LOST -> inherit at once in our own kernel, FAIL to the group;
  *  - clearing of sticky expiries: CLEAR_REQ, CLEAR_ACK of every admitted node, then grant again;
  *  - as coordinator (lowest admitted node in the view): PLAN after quiet time, GRACE_END;
+ *  - change of the layout: says which one our configuration wants, ACK of the freeze once the
+ *    kernel has it, UNMIXED from conntrack counts;
  *  - digest comparison and healing.
  */
 
@@ -32,7 +34,7 @@ struct agent_params {
 	struct repl_params repl;
 	uint8_t self;
 	uint64_t incarnation;
-	uint64_t config;		/* conf_digest() */
+	uint64_t config;		/* conf_digest(), with repl.layout */
 	uint16_t weight;
 	struct link link[SERVICES_MAX];
 	char node_name[NODES_MAX + 1][NAME_SIZE];	/* for events; "" = by number */
@@ -105,8 +107,9 @@ void agent_installed(struct agent *a, uint64_t version, int64_t now);
 
 /* ---- draining ---- */
 /*
- * True if flows should be counted now; fills 'wanted' (bit per bucket) of that service with the
- * buckets that this node is draining.  Answer with agent_counted(): 'empty' bitmap of those without
+ * True if flows should be counted now; fills 'wanted' (bit per bucket of repl_layout(): room for
+ * BUCKETS_MAX / 8 bytes) of that service with the buckets that this node is draining, or that are not
+ * its own while the layouts are mixed.  Answer with agent_counted(): 'empty' bitmap of those without
  * any live flow.
  */
 bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, int64_t now);
@@ -116,6 +119,12 @@ void agent_counted(struct agent *a, unsigned int service, const uint8_t *empty, 
 /* 0, or -EAGAIN (not in step with the group: nothing done; '*why' says so), -EINVAL. */
 int agent_order(struct agent *a, enum order_type type, unsigned int node, uint16_t value,
 		const char **why, int64_t now);
+/*
+ * After a reload: our configuration now wants that layout, and 'config' is conf_digest() with it.
+ * It comes into force when all admitted nodes want it; see repl_layout().  Replaces what was wanted
+ * before; wanting the layout in force takes a proposal back.  0, -EINVAL.
+ */
+int agent_propose_layout(struct agent *a, const struct layout *layout, uint64_t config, int64_t now);
 /* Clean stop: hands over, drains, BYE, then ops->stopped(). */
 void agent_stop(struct agent *a, int64_t now);
 
@@ -127,6 +136,7 @@ struct agent_status {
 	const char *why_silent;		/* static text: why this node serves nothing; NULL: it serves */
 	uint64_t digest_mismatches, snapshots_loaded, messages_bad;
 	uint64_t orders_sent, orders_back;	/* by agent_order() here; and come back in the order */
+	bool layout_waits;		/* our configuration wants another layout than the one in force */
 };
 void agent_get_status(const struct agent *a, struct agent_status *s);
 /* "online", "joining", "draining", "drained", "offline", "failed" */

@@ -29,7 +29,7 @@ static bool draining_here(const struct agent *a, const struct repl_bucket *k)
 
 bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, int64_t now)
 {
-	uint32_t n = 0, buckets = a->p.repl.buckets;
+	uint32_t n = 0, buckets = repl_layout(a->repl)->buckets;
 
 	if (now < a->next_count[service])
 		return false;
@@ -37,13 +37,16 @@ bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, 
 	if (!agent_in_step(a) || !agent_self_online(a))
 		return false;
 	memset(wanted, 0, buckets / 8);
+	a->counted_epoch[service] = repl_epoch(a->repl);
+	a->counted_switch[service] = repl_switched(a->repl);
+	if (repl_rehash_phase(a->repl) == REHASH_MIXED)
+		return layout_count_wanted(a, service, wanted) != 0;
 	for (uint32_t b = 0; b < buckets; b++) {
 		if (!draining_here(a, repl_get_bucket(a->repl, service, b)))
 			continue;
 		wanted[b / 8] |= (uint8_t)(1u << (b % 8));
 		n++;
 	}
-	a->counted_epoch[service] = repl_epoch(a->repl);
 	return n != 0;
 }
 
@@ -54,15 +57,21 @@ static void send_drained(struct agent *a, unsigned int service, const uint8_t *b
 	m.u.drained.service = (uint8_t)service;
 	m.u.drained.epoch = a->counted_epoch[service];
 	m.u.drained.forced = forced;
-	m.u.drained.size = a->p.repl.buckets / 8;
+	m.u.drained.size = repl_layout(a->repl)->buckets / 8;
 	m.u.drained.bitmap = bitmap;
 	agent_send(a, &m);
 }
 
 void agent_counted(struct agent *a, unsigned int service, const uint8_t *empty, int64_t now)
 {
-	uint32_t n = 0, n_forced = 0, buckets = a->p.repl.buckets;
+	uint32_t n = 0, n_forced = 0, buckets = repl_layout(a->repl)->buckets;
 
+	if (a->counted_switch[service] != repl_switched(a->repl))
+		return;		/* its bits were other buckets */
+	if (repl_rehash_phase(a->repl) == REHASH_MIXED) {
+		layout_counted(a, service, empty, now);
+		return;
+	}
 	memset(a->bitmap, 0, buckets / 8);
 	memset(a->forced, 0, buckets / 8);
 	for (uint32_t b = 0; b < buckets; b++) {

@@ -102,6 +102,8 @@ bool exchange_void(const struct agent *a, const struct msg *m)
 	case MSG_LEFT:
 	case MSG_ADOPTED:
 	case MSG_DRAINED:
+	case MSG_LAYOUT:
+	case MSG_UNMIXED:
 	case MSG_DIGEST:
 		return !mask_has(a->ex->heard, m->from);
 	case MSG_NONE:
@@ -250,7 +252,10 @@ static void decide(struct agent *a, int64_t now)
 			continue;
 		uint64_t group = same_config(e, i);
 
-		if (enough(a, group) && mask_count(group) > mask_count(among))
+		/* Of two equal ones (where majorities mean nothing) the one that serves. */
+		if (enough(a, group) && (mask_count(group) > mask_count(among) ||
+		    (mask_count(group) == mask_count(among) &&
+		     newer(&e->told[newest(e, group)], &e->told[newest(e, among)]))))
 			among = group;
 	}
 	if (!among || e->overflow)	/* of the latter everybody thinks alike: another round */
@@ -258,7 +263,8 @@ static void decide(struct agent *a, int64_t now)
 	e->winner = newest(e, among);
 	const struct told *w = &e->told[e->winner];
 
-	if (w->config != a->p.config && !a->config_differs)
+	a->theirs = w->config;
+	if (w->config != a->p.config && !layout_adopt(a, w->config) && !a->config_differs)
 		agent_event(a, LOG_ERR, "CONFIG_DIFFERS", "this node's clusterd.ini differs from the "
 			    "majority's (%s has theirs): it takes no traffic", agent_name(a, e->winner));
 	a->config_differs = w->config != a->p.config;
@@ -368,6 +374,12 @@ void exchange_tick(struct agent *a, int64_t now)
 	    (a->config_differs && a->ex->phase == EX_IDLE))
 		return;
 	if (repl_majority(a->repl, a->members) || a->p.repl.n_nodes <= 2)
+		ask(a, now);
+}
+
+void exchange_ask(struct agent *a, int64_t now)
+{
+	if (a->up && mask_has(a->members, a->p.self))
 		ask(a, now);
 }
 

@@ -2,7 +2,10 @@
 #ifndef CLUSTERD_CORE_AGENT_PRIV_H
 #define CLUSTERD_CORE_AGENT_PRIV_H
 
-/* Shared by agent.c (admission, moves, failures) and agent_exchange.c (being in step). */
+/*
+ * Shared by agent.c (admission, moves, failures), agent_exchange.c (being in step), agent_drain.c
+ * (counting connections), agent_note.c (events) and agent_layout.c (change of the layout).
+ */
 
 #include "core/agent.h"
 
@@ -59,7 +62,8 @@ struct agent {
 	struct repl *repl;
 
 	bool up, synced, primary;	/* primary: in step in a quorate view so far */
-	bool config_differs;		/* the cluster's majority runs another configuration */
+	bool config_differs;		/* the cluster's majority runs another configuration, this one: */
+	uint64_t theirs;
 	bool reachable, alone;
 	uint64_t members;
 	uint64_t crashed;		/* their processes died while their machines live */
@@ -85,8 +89,18 @@ struct agent {
 	struct clear clear[NODES_MAX + 1];
 	int64_t next_digest, next_count[SERVICES_MAX];
 	uint64_t counted_epoch[SERVICES_MAX];
+	uint64_t counted_switch[SERVICES_MAX];	/* repl_switched() then */
 	struct drain_clock clocks[DRAIN_CLOCKS];
 	uint8_t *bitmap, *forced;
+
+	/* the layout that our configuration wants, with the digest of both */
+	struct layout want;
+	uint64_t want_config;
+	struct sent want_sent, freeze_ack, unmixed;
+	uint64_t followed;		/* the change of the layout that we know of */
+	int64_t mixed_deadline;		/* then connections of before it are given up */
+	uint32_t mixed_empty;		/* bit per service: no such connection was left here */
+	int64_t ask_at;			/* then let those in who waited for the change; 0: no need */
 
 	int64_t last_tick;
 	bool stopping, bye_sent, stopped;
@@ -108,9 +122,26 @@ void agent_event(struct agent *a, int priority, const char *name, const char *fm
 void agent_send(struct agent *a, struct msg *m);
 /* Applies one replicated message and follows it up. */
 void agent_apply(struct agent *a, const struct msg *m, int64_t now);
+/* True when 'what' is new or due for repetition; notes that it is sent now. */
+bool agent_due(struct sent *s, uint64_t what, int64_t now);
+/* May take part in a step of the whole cluster: admitted, leased, and the kernel has our tables. */
+bool agent_can_ack(const struct agent *a);
 /* After the whole state has changed. */
 void agent_state_loaded(struct agent *a, int64_t now);
 const char *agent_name(const struct agent *a, unsigned int id);
+
+/* agent_note.c */
+void agent_follow_note(struct agent *a, const struct repl_note *n, int64_t now);
+
+/* agent_layout.c */
+/* After the state has changed. */
+void layout_follow(struct agent *a, int64_t now);
+void layout_tick(struct agent *a, int64_t now);
+/* The majority runs that configuration, not ours.  True if it is what ours is about to become. */
+bool layout_adopt(struct agent *a, uint64_t config);
+/* The layouts are mixed: which buckets may hold what belongs elsewhere; and what was counted. */
+uint32_t layout_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted);
+void layout_counted(struct agent *a, unsigned int service, const uint8_t *empty, int64_t now);
 
 /* agent_exchange.c */
 int exchange_new(struct agent *a);
@@ -128,6 +159,8 @@ bool exchange_void(const struct agent *a, const struct msg *m);
 bool exchange_settled(const struct agent *a);
 void exchange_message(struct agent *a, const struct msg *m, int64_t now);
 void exchange_tick(struct agent *a, int64_t now);
+/* Another round, for whoever is out of step. */
+void exchange_ask(struct agent *a, int64_t now);
 /* We do not trust our own state any more. */
 void exchange_heal(struct agent *a, int64_t now);
 

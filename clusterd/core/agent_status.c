@@ -30,7 +30,8 @@ void agent_get_status(const struct agent *a, struct agent_status *s)
 		.leased = a->leased, .fenced = !a->leased, .members = a->members,
 		.coordinator = agent_coordinator(a), .why_silent = why_silent(a),
 		.digest_mismatches = a->n_mismatch, .snapshots_loaded = a->n_loaded,
-		.messages_bad = a->n_bad, .orders_sent = a->n_ordered, .orders_back = a->n_back,
+		.messages_bad = a->n_bad, .layout_waits = !layout_equal(&a->want, repl_layout(a->repl)),
+		.orders_sent = a->n_ordered, .orders_back = a->n_back,
 	};
 }
 

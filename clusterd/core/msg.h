@@ -13,7 +13,7 @@
 #include "core/types.h"
 #include "util/addr.h"
 
-#define MSG_VERSION 1
+#define MSG_VERSION 2
 #define MSG_SIZE_MAX 60000		/* bytes of one encoded message */
 #define SNAP_CHUNK   32768		/* bytes of snapshot in one MSG_SNAP */
 
@@ -34,7 +34,9 @@
 	X(ORDER,     "order",     true)  /* an operator's order */ \
 	X(CLEAR_REQ, "clear-req", false) /* sender wants to grant to u.clear.node again */ \
 	X(CLEAR_ACK, "clear-ack", false) /* sender has inherited nothing from it */ \
-	X(DIGEST,    "digest",    false) /* for comparison */
+	X(DIGEST,    "digest",    false) /* for comparison */ \
+	X(LAYOUT,    "layout",    true)  /* sender's configuration wants this layout */ \
+	X(UNMIXED,   "unmixed",   true)  /* sender holds no flow that only the old layout explains */
 
 enum msg_type {
 	MSG_NONE,
@@ -88,11 +90,13 @@ struct msg {
 			uint64_t config;	/* conf_digest() */
 			uint16_t weight;
 			bool hold_back;		/* failback = manual */
+			struct layout layout;	/* that goes with 'config' */
 			uint8_t n_links;	/* = services */
 			struct link link[SERVICES_MAX];
 		} ready;
 		struct { uint8_t node, kind; uint32_t term; } fail;
-		struct { uint64_t plan; } plan;	/* ACK, LEFT, ADOPTED: the plan's epoch; PLAN: unused */
+		/* ACK, LEFT, ADOPTED: the plan's epoch (ACK: or the rehash's); PLAN: unused */
+		struct { uint64_t plan; } plan;
 		struct {
 			uint8_t service;
 			uint64_t epoch;		/* state in which the flows were counted */
@@ -104,6 +108,14 @@ struct msg {
 		struct { uint8_t type, node; uint16_t value; } order;
 		struct { uint8_t by, node; uint32_t term, gen; } clear;
 		struct { uint64_t epoch, digest; } digest;
+		struct {
+			uint64_t config;	/* conf_digest() with that layout */
+			struct layout layout;
+		} layout;
+		struct {
+			uint64_t rehash;	/* repl_rehash() */
+			bool forced;		/* drain_timeout: some are still there */
+		} unmixed;
 	} u;
 };
 

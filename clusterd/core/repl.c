@@ -29,8 +29,13 @@ static struct repl *new_tables(const struct repl_params *p)
 	if (!r)
 		return NULL;
 	r->p = *p;
+	r->old_owner = calloc(p->n_services, BUCKETS_MAX);
+	if (!r->old_owner && p->n_services) {
+		repl_free(r);
+		return NULL;
+	}
 	for (unsigned int s = 0; s < p->n_services; s++) {
-		r->bucket[s] = calloc(p->buckets, sizeof(*r->bucket[s]));
+		r->bucket[s] = calloc(BUCKETS_MAX, sizeof(*r->bucket[s]));
 		if (!r->bucket[s]) {
 			repl_free(r);
 			return NULL;
@@ -42,7 +47,7 @@ static struct repl *new_tables(const struct repl_params *p)
 int repl_new(struct repl **out, const struct repl_params *p)
 {
 	if (p->n_nodes < 1 || p->n_nodes > NODES_MAX || p->n_services > SERVICES_MAX ||
-	    p->buckets < BUCKETS_MIN || p->buckets > BUCKETS_MAX || (p->buckets & (p->buckets - 1)))
+	    p->n_vips > HOLDERS_MAX || !layout_valid(&p->layout))
 		return -EINVAL;
 
 	struct repl *r = new_tables(p);
@@ -50,9 +55,9 @@ int repl_new(struct repl **out, const struct repl_params *p)
 	if (!r)
 		return -ENOMEM;
 	r->spare = new_tables(p);
-	r->owner = calloc(p->buckets, 1);
-	r->pinned = calloc(p->buckets, 1);
-	r->next = calloc(p->buckets, 1);
+	r->owner = calloc(BUCKETS_MAX, 1);
+	r->pinned = calloc(BUCKETS_MAX, 1);
+	r->next = calloc(BUCKETS_MAX, 1);
 	r->scratch = calloc(1, sizeof(*r->scratch));
 	if (!r->spare || !r->owner || !r->pinned || !r->next || !r->scratch) {
 		repl_free(r);
@@ -70,6 +75,7 @@ void repl_free(struct repl *r)
 	repl_free(r->spare);
 	for (unsigned int s = 0; s < SERVICES_MAX; s++)
 		free(r->bucket[s]);
+	free(r->old_owner);
 	free(r->owner);
 	free(r->pinned);
 	free(r->next);
@@ -81,6 +87,10 @@ void repl_reset(struct repl *r)
 {
 	r->epoch = r->lineage = r->config = r->dead = r->plan = r->acks = r->alive = 0;
 	r->preparing = false;
+	r->layout = r->p.layout;
+	r->rehash_phase = REHASH_NONE;
+	r->rehash = r->rehash_acks = r->mixed = r->switched = 0;
+	memset(r->holder, 0, sizeof(r->holder));
 	memset(&r->hw, 0, sizeof(r->hw));
 	memset(&r->hw_next, 0, sizeof(r->hw_next));
 	memset(r->node, 0, sizeof(r->node));
@@ -89,7 +99,7 @@ void repl_reset(struct repl *r)
 		r->node[i].weight_order = ORDER_AUTO;
 	}
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		memset(r->bucket[s], 0, r->p.buckets * sizeof(*r->bucket[s]));
+		memset(r->bucket[s], 0, r->layout.buckets * sizeof(*r->bucket[s]));
 }
 
 /* ---- questions ---- */
@@ -133,25 +143,26 @@ static uint16_t own_weight(const struct repl_node *n)
 }
 
 /* What a plan would go by: returned nodes wait for 'failback', unless nobody else is left. */
-static void plan_weights(const struct repl *r, struct weights *w)
+void repl_plan_weights(const struct repl *r, uint64_t without, struct weights *w)
 {
 	bool any = false;
 
 	memset(w, 0, sizeof(*w));
 	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
-		if (!r->node[i].hold_back) {
+		if (!r->node[i].hold_back && !mask_has(without, i)) {
 			w->w[i] = own_weight(&r->node[i]);
 			any |= w->w[i] != 0;
 		}
 	for (unsigned int i = 1; i <= r->p.n_nodes && !any; i++)
-		w->w[i] = own_weight(&r->node[i]);
+		if (!mask_has(without, i))
+			w->w[i] = own_weight(&r->node[i]);
 }
 
 uint16_t repl_weight(const struct repl *r, unsigned int id)
 {
 	struct weights w;
 
-	plan_weights(r, &w);
+	repl_plan_weights(r, 0, &w);
 	return w.w[id];
 }
 
@@ -171,7 +182,7 @@ uint32_t repl_count(const struct repl *r, enum repl_phase phase, unsigned int ow
 	uint32_t n = 0;
 
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		for (uint32_t b = 0; b < r->p.buckets; b++) {
+		for (uint32_t b = 0; b < r->layout.buckets; b++) {
 			const struct repl_bucket *k = &r->bucket[s][b];
 
 			n += k->phase == phase && (owner == NOBODY || k->owner == owner) &&
@@ -184,7 +195,7 @@ uint32_t repl_owned(const struct repl *r, unsigned int service, unsigned int own
 {
 	uint32_t n = 0;
 
-	for (uint32_t b = 0; b < r->p.buckets; b++)
+	for (uint32_t b = 0; b < r->layout.buckets; b++)
 		n += r->bucket[service][b].owner == owner;
 	return n;
 }
@@ -193,7 +204,7 @@ uint32_t repl_moving(const struct repl *r, unsigned int service)
 {
 	uint32_t n = 0;
 
-	for (uint32_t b = 0; b < r->p.buckets; b++)
+	for (uint32_t b = 0; b < r->layout.buckets; b++)
 		n += r->bucket[service][b].phase != PHASE_STABLE;
 	return n;
 }
@@ -202,7 +213,7 @@ uint32_t repl_draining(const struct repl *r, unsigned int service)
 {
 	uint32_t n = 0;
 
-	for (uint32_t b = 0; b < r->p.buckets; b++)
+	for (uint32_t b = 0; b < r->layout.buckets; b++)
 		n += r->bucket[service][b].phase == PHASE_DRAIN;
 	return n;
 }
@@ -247,14 +258,6 @@ bool repl_inherits(const struct repl *r, unsigned int service, uint32_t b, unsig
 }
 
 /* ---- the effects of messages ---- */
-
-static void note(struct repl_fx *fx, enum repl_note_type type, unsigned int node, unsigned int by,
-		 uint32_t n, uint32_t arg)
-{
-	if (fx->n_notes < sizeof(fx->note) / sizeof(fx->note[0]))
-		fx->note[fx->n_notes++] = (struct repl_note){
-			.type = type, .node = (uint8_t)node, .by = (uint8_t)by, .n = n, .arg = arg };
-}
 
 static void settle(struct repl_bucket *k, unsigned int owner)
 {
@@ -340,7 +343,7 @@ static void take_over(struct repl *r, unsigned int gone, bool crash, struct repl
 	uint32_t taken[NODES_MAX + 1] = { 0 };
 
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		for (uint32_t b = 0; b < r->p.buckets; b++) {
+		for (uint32_t b = 0; b < r->layout.buckets; b++) {
 			bool owned = r->bucket[s][b].owner == gone;
 
 			if (bucket_without(r, s, b, gone, crash))
@@ -350,7 +353,7 @@ static void take_over(struct repl *r, unsigned int gone, bool crash, struct repl
 		}
 	for (unsigned int i = 0; i <= r->p.n_nodes; i++)
 		if (taken[i])
-			note(fx, NOTE_TAKEN, gone, i, taken[i], 0);
+			repl_note(fx, NOTE_TAKEN, gone, i, taken[i], 0);
 }
 
 /* The end of PREPARE, when every admitted node's kernel knows the plan; and of the plan. */
@@ -370,7 +373,7 @@ static void advance_plan(struct repl *r, struct repl_fx *fx)
 		r->alive = online & repl_weight_mask(&r->hw, r->p.n_nodes);
 		fx->tables = fx->changed = true;
 		for (unsigned int s = 0; s < r->p.n_services; s++)
-			for (uint32_t b = 0; b < r->p.buckets; b++) {
+			for (uint32_t b = 0; b < r->layout.buckets; b++) {
 				struct repl_bucket *k = &r->bucket[s][b];
 
 				if (k->phase != PHASE_PREPARE)
@@ -382,10 +385,10 @@ static void advance_plan(struct repl *r, struct repl_fx *fx)
 					k->phase = PHASE_HANDOFF;
 			}
 		if (moved)
-			note(fx, NOTE_MOVED, NOBODY, NOBODY, moved, 0);
+			repl_note(fx, NOTE_MOVED, NOBODY, NOBODY, moved, 0);
 	}
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		for (uint32_t b = 0; b < r->p.buckets; b++)
+		for (uint32_t b = 0; b < r->layout.buckets; b++)
 			busy += r->bucket[s][b].phase == PHASE_HANDOFF ||
 				r->bucket[s][b].phase == PHASE_ADOPT;
 	if (!busy) {
@@ -400,9 +403,10 @@ static void fail_node(struct repl *r, unsigned int id, enum fail_kind why, unsig
 {
 	struct repl_node *n = &r->node[id];
 
-	note(fx, NOTE_FAILED, id, by, n->term, why);
+	repl_note(fx, NOTE_FAILED, id, by, n->term, why);
 	n->state = NODE_FAILED;
 	n->leaving = false;
+	repl_layout_without(r, id, why == FAIL_CRASH);
 	r->alive &= ~node_bit(id);
 	r->hw_next.w[id] = 0;
 	r->acks &= ~node_bit(id);
@@ -438,15 +442,19 @@ static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
 		return;
 	if (n->state == NODE_ONLINE)	/* an older process of it; this one says that it is gone */
 		fail_node(r, m->from, FAIL_CRASH, m->from, fx);
+	if (r->rehash_phase == REHASH_FREEZE && repl_online(r))
+		return;		/* it will be over in a moment, and it asks again */
 	if (r->config != m->u.ready.config && repl_online(r)) {
 		if (!n->refused)
-			note(fx, NOTE_REFUSED, m->from, NOBODY, 0, 0);
+			repl_note(fx, NOTE_REFUSED, m->from, NOBODY, 0, 0);
 		fx->changed |= !n->refused;
 		n->refused = true;
 		return;
 	}
 	if (!r->lineage)
 		r->lineage = (m->incarnation & ~UINT64_C(63)) | (m->from - 1u);
+	if (r->config != m->u.ready.config)
+		repl_layout_begin(r, &m->u.ready.layout);
 	r->config = m->u.ready.config;
 	r->dead &= ~node_bit(m->from);
 	n->state = NODE_ONLINE;
@@ -458,9 +466,10 @@ static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	uint32_t returned = n->ever;
 
 	n->ever = true;
+	repl_layout_admitted(r, m->from);
 	memset(n->link, 0, sizeof(n->link));
 	memcpy(n->link, m->u.ready.link, m->u.ready.n_links * sizeof(n->link[0]));
-	note(fx, NOTE_ADMITTED, m->from, NOBODY, n->term, returned);
+	repl_note(fx, NOTE_ADMITTED, m->from, NOBODY, n->term, returned);
 	fx->changed = fx->tables = true;
 }
 
@@ -472,18 +481,19 @@ static void apply_bye(struct repl *r, const struct msg *m, struct repl_fx *fx)
 		return;
 	if (n->state == NODE_ONLINE)
 		fail_node(r, m->from, FAIL_SELF, m->from, fx);
+	repl_layout_without(r, m->from, false);
 	fx->n_notes = 0;
-	note(fx, NOTE_BYE, m->from, NOBODY, 0, 0);
+	repl_note(fx, NOTE_BYE, m->from, NOBODY, 0, 0);
 	n->state = NODE_OFFLINE;
 	fx->changed = fx->tables = true;
 }
 
 /* Fills r->next for one service; returns the number of buckets that a plan would move. */
-static uint32_t layout(struct repl *r, unsigned int s, const struct weights *w)
+static uint32_t share(struct repl *r, unsigned int s, const struct weights *w)
 {
 	uint32_t restored = 0;
 
-	for (uint32_t b = 0; b < r->p.buckets; b++) {
+	for (uint32_t b = 0; b < r->layout.buckets; b++) {
 		const struct repl_bucket *k = &r->bucket[s][b];
 		/* A crashed node is back in time for its connections: it gets its very buckets. */
 		bool restore = k->phase == PHASE_GRACE && w->w[k->other];
@@ -492,17 +502,18 @@ static uint32_t layout(struct repl *r, unsigned int s, const struct weights *w)
 		r->pinned[b] = k->phase != PHASE_STABLE;
 		restored += restore;
 	}
-	return restored + assign_share(r->owner, r->pinned, r->p.buckets, r->p.salt[s], w, r->next,
+	return restored + assign_share(r->owner, r->pinned, r->layout.buckets, r->p.salt[s], w, r->next,
 				       r->scratch);
 }
 
 bool repl_plan_needed(struct repl *r)
 {
 	struct weights w;
+	uint8_t holder[HOLDERS_MAX];
 
-	if (r->plan)
+	if (r->plan || r->rehash_phase != REHASH_NONE)
 		return false;
-	plan_weights(r, &w);
+	repl_plan_weights(r, 0, &w);
 	uint64_t mask = repl_weight_mask(&w, r->p.n_nodes);
 
 	if (!mask)
@@ -510,9 +521,9 @@ bool repl_plan_needed(struct repl *r)
 	if (mask != r->alive || memcmp(&w, &r->hw, sizeof(w)))
 		return true;
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		if (layout(r, s, &w))
+		if (share(r, s, &w))
 			return true;
-	return false;
+	return repl_hold_plan(r, holder);
 }
 
 static void apply_plan(struct repl *r, const struct msg *m, struct repl_fx *fx)
@@ -521,10 +532,10 @@ static void apply_plan(struct repl *r, const struct msg *m, struct repl_fx *fx)
 
 	if (!repl_plan_needed(r))
 		return;
-	plan_weights(r, &r->hw_next);
+	repl_plan_weights(r, 0, &r->hw_next);
 	for (unsigned int s = 0; s < r->p.n_services; s++) {
-		layout(r, s, &r->hw_next);
-		for (uint32_t b = 0; b < r->p.buckets; b++) {
+		share(r, s, &r->hw_next);
+		for (uint32_t b = 0; b < r->layout.buckets; b++) {
 			struct repl_bucket *k = &r->bucket[s][b];
 			bool restore = k->phase == PHASE_GRACE && r->hw_next.w[k->other];
 
@@ -537,10 +548,11 @@ static void apply_plan(struct repl *r, const struct msg *m, struct repl_fx *fx)
 			k->flows = restore;
 		}
 	}
+	repl_hold_plan(r, r->holder);
 	r->plan = r->epoch + 1;
 	r->preparing = true;
 	r->acks = 0;
-	note(fx, NOTE_PLAN, NOBODY, m->from, n, 0);
+	repl_note(fx, NOTE_PLAN, NOBODY, m->from, n, 0);
 	fx->changed = fx->tables = true;
 }
 
@@ -549,7 +561,7 @@ static void apply_left(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	if (m->u.plan.plan != r->plan || r->preparing)
 		return;
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		for (uint32_t b = 0; b < r->p.buckets; b++) {
+		for (uint32_t b = 0; b < r->layout.buckets; b++) {
 			struct repl_bucket *k = &r->bucket[s][b];
 
 			if (k->phase != PHASE_HANDOFF || k->owner != m->from)
@@ -565,7 +577,7 @@ static void apply_adopted(struct repl *r, const struct msg *m, struct repl_fx *f
 	if (m->u.plan.plan != r->plan || r->preparing)
 		return;
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		for (uint32_t b = 0; b < r->p.buckets; b++) {
+		for (uint32_t b = 0; b < r->layout.buckets; b++) {
 			struct repl_bucket *k = &r->bucket[s][b];
 
 			if (k->phase != PHASE_ADOPT || k->owner != m->from)
@@ -581,9 +593,13 @@ static int apply_drained(struct repl *r, const struct msg *m, struct repl_fx *fx
 {
 	uint32_t n = 0;
 
-	if (m->u.drained.service >= r->p.n_services || m->u.drained.size != r->p.buckets / 8)
+	if (m->u.drained.service >= r->p.n_services)
 		return -EBADMSG;
-	for (uint32_t b = 0; b < r->p.buckets; b++) {
+	if (m->u.drained.epoch < r->switched)	/* its buckets are others */
+		return 0;
+	if (m->u.drained.size != r->layout.buckets / 8)
+		return -EBADMSG;
+	for (uint32_t b = 0; b < r->layout.buckets; b++) {
 		struct repl_bucket *k = &r->bucket[m->u.drained.service][b];
 
 		/* GRACE: it came back for its connections, and they are gone. */
@@ -595,7 +611,7 @@ static int apply_drained(struct repl *r, const struct msg *m, struct repl_fx *fx
 		n++;
 	}
 	if (n) {
-		note(fx, m->u.drained.forced ? NOTE_DRAIN_FORCED : NOTE_DRAINED, m->from, NOBODY, n,
+		repl_note(fx, m->u.drained.forced ? NOTE_DRAIN_FORCED : NOTE_DRAINED, m->from, NOBODY, n,
 		     m->u.drained.service);
 		fx->changed = fx->tables = true;
 	}
@@ -610,13 +626,17 @@ static void apply_grace_end(struct repl *r, const struct msg *m, struct repl_fx 
 	if (r->node[id].state == NODE_ONLINE)
 		return;
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		for (uint32_t b = 0; b < r->p.buckets; b++)
+		for (uint32_t b = 0; b < r->layout.buckets; b++)
 			if (r->bucket[s][b].phase == PHASE_GRACE && r->bucket[s][b].other == id) {
 				settle(&r->bucket[s][b], r->bucket[s][b].owner);
 				n++;
 			}
+	if (mask_has(r->mixed, id)) {
+		repl_layout_without(r, id, false);
+		fx->changed = true;
+	}
 	if (n) {
-		note(fx, NOTE_GRACE_END, id, NOBODY, n, 0);
+		repl_note(fx, NOTE_GRACE_END, id, NOBODY, n, 0);
 		fx->changed = fx->tables = true;
 	}
 }
@@ -672,12 +692,13 @@ static int apply_order(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	}
 	fx->changed |= before != repl_node_digest(r, n);
 	if (fx->changed)
-		note(fx, NOTE_ORDER, id, m->from, m->u.order.value, m->u.order.type);
+		repl_note(fx, NOTE_ORDER, id, m->from, m->u.order.value, m->u.order.type);
 	return 0;
 }
 
 static void apply_ack(struct repl *r, const struct msg *m, struct repl_fx *fx)
 {
+	repl_rehash_ack(r, m, fx);
 	if (m->u.plan.plan != r->plan || !r->preparing || mask_has(r->acks, m->from) ||
 	    r->node[m->from].state != NODE_ONLINE || r->node[m->from].incarnation != m->incarnation)
 		return;
@@ -695,7 +716,7 @@ int repl_apply(struct repl *r, const struct msg *m, struct repl_fx *fx)
 		return -EBADMSG;
 	switch (m->type) {
 	case MSG_READY:
-		if (m->u.ready.n_links > SERVICES_MAX)
+		if (m->u.ready.n_links > SERVICES_MAX || !layout_valid(&m->u.ready.layout))
 			return -EBADMSG;
 		apply_ready(r, m, fx);
 		break;
@@ -730,6 +751,12 @@ int repl_apply(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	case MSG_ORDER:
 		err = apply_order(r, m, fx);
 		break;
+	case MSG_LAYOUT:
+		err = repl_apply_layout(r, m, fx);
+		break;
+	case MSG_UNMIXED:
+		repl_apply_unmixed(r, m, fx);
+		break;
 	case MSG_NONE:
 	case MSG_ROUND:
 	case MSG_STATE:
@@ -740,7 +767,10 @@ int repl_apply(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	case MSG_TYPES_N:
 		return -EBADMSG;
 	}
-	if (fx->changed)
+	if (fx->changed) {
+		repl_layout_step(r, fx);
+		fx->tables |= repl_hold(r);
 		r->epoch++;
+	}
 	return err;
 }

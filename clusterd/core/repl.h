@@ -28,6 +28,13 @@
  * act on an old table.  Before a bucket can be accepted by its new owner, every admitted node's
  * kernel has acknowledged that the bucket is on the move; a node that knows that leaves it to the
  * two parties (repl_inherits()).  The weights behind heir() change by the same barrier.
+ *
+ * The layout, i.e. how packets become bucket numbers, changes for the whole cluster:
+ *
+ *   NONE --every admitted node wants the same other layout, nothing moves--> FREEZE --all ACK-->
+ *   MIXED --all UNMIXED--> NONE
+ *   FREEZE: nobody takes new flows.  MIXED: the new layout is in force; what lives elsewhere by the
+ *   old one goes on there.  No plan begins before it is over; nobody is admitted in FREEZE.
  */
 
 #include <stdbool.h>
@@ -51,9 +58,11 @@ struct repl_node {
 	bool hold_back;			/* returned, waits for 'failback' */
 	bool ever;			/* was admitted before */
 	bool refused;			/* asked for admission with another configuration */
+	bool proposed;			/* ONLINE, and wants another layout: 'wanted', with 'wanted_config' */
 	uint16_t weight_conf, weight_order;	/* weight_order: ORDER_AUTO = none */
 	uint32_t term;
-	uint64_t incarnation;
+	uint64_t incarnation, wanted_config;
+	struct layout wanted;
 	struct link link[SERVICES_MAX];
 };
 
@@ -66,25 +75,29 @@ struct repl_bucket {
 
 struct repl_params {
 	uint8_t n_nodes, n_services;
-	uint32_t buckets;
+	struct layout layout;		/* of an empty state; later see repl_layout() */
 	bool ignore_quorum;
 	uint32_t salt[SERVICES_MAX];	/* the same on all nodes: from the service's name */
+	uint16_t n_vips;		/* different VIPs of announce services; <= HOLDERS_MAX */
+	uint32_t vip_salt[HOLDERS_MAX];	/* the same on all nodes: from the address */
 };
 
 /* What an application of a message did, for the log and the events list. */
 enum repl_note_type {
 	NOTE_ADMITTED, NOTE_REFUSED, NOTE_FAILED, NOTE_BYE, NOTE_PLAN, NOTE_MOVED, NOTE_DRAINED,
 	NOTE_DRAIN_FORCED, NOTE_GRACE_END, NOTE_ORDER, NOTE_TAKEN,
+	NOTE_LAYOUT, NOTE_FREEZE, NOTE_SWITCH, NOTE_MIX_FORCED, NOTE_MIX_END,
 };
 struct repl_note {
 	enum repl_note_type type;
 	uint8_t node, by;
-	uint32_t n;		/* ADMITTED, FAILED: term; ORDER: value; others: buckets */
+	/* ADMITTED, FAILED: term; ORDER: value; LAYOUT, FREEZE, SWITCH: of the layout; others: */
+	uint32_t n;		/* buckets */
 	uint32_t arg;		/* ADMITTED: 1 = it was here before; FAILED: fail_kind; ORDER: order_type */
 };
 struct repl_fx {
 	bool changed;			/* state (and digest) changed */
-	bool tables;			/* buckets may compile differently */
+	bool tables;			/* buckets may compile differently, or holders have changed */
 	unsigned int n_notes;
 	struct repl_note note[2 * NODES_MAX + 8];
 };
@@ -128,7 +141,9 @@ uint32_t repl_count(const struct repl *r, enum repl_phase phase, unsigned int ow
 uint32_t repl_owned(const struct repl *r, unsigned int service, unsigned int owner);
 uint32_t repl_moving(const struct repl *r, unsigned int service);	/* not STABLE */
 uint32_t repl_draining(const struct repl *r, unsigned int service);	/* of these: DRAIN */
-/* Would PLAN do anything now?  (scratch use only, state unchanged) */
+/*
+ * Would PLAN do anything now, to buckets or to holders?  (scratch use only, state unchanged)
+ */
 bool repl_plan_needed(struct repl *r);
 
 /* Heir of a bucket by the committed weights, with those nodes lost besides the failed ones. */
@@ -140,6 +155,37 @@ unsigned int repl_heir(const struct repl *r, unsigned int service, uint32_t b, u
  */
 bool repl_inherits(const struct repl *r, unsigned int service, uint32_t b, unsigned int self,
 		   uint64_t lost);
+
+/* ---- who answers ARP and ND for a VIP (dispatch = announce) ---- */
+
+/*
+ * The node that answers for VIP number 'vip' (< n_vips), NOBODY if none is admitted.  A holder that
+ * fails, drains or leaves is replaced at once; spreading evenly and giving back happen by PLAN.
+ * With 'lost', what FAIL of these will make of it.  Two nodes may believe to be the holder for a
+ * moment: a holder only hands on, it is no harm.
+ */
+unsigned int repl_holder(const struct repl *r, unsigned int vip, uint64_t lost);
+/* All at once: fills holder[0 .. n_vips). */
+void repl_holders(const struct repl *r, uint64_t lost, uint8_t holder[HOLDERS_MAX]);
+
+/* ---- the layout ---- */
+
+enum repl_rehash { REHASH_NONE, REHASH_FREEZE, REHASH_MIXED };
+/* In force: all bucket numbers here are by it. */
+const struct layout *repl_layout(const struct repl *r);
+enum repl_rehash repl_rehash_phase(const struct repl *r);
+uint64_t repl_rehash(const struct repl *r);		/* epoch in which the rehash began, 0: none */
+uint64_t repl_rehash_acks(const struct repl *r);	/* FREEZE */
+/* MIXED: nodes that may still hold flows of the old layout elsewhere than the new one says. */
+uint64_t repl_mixed(const struct repl *r);
+/* Epoch of the last change of the layout; 0: never. */
+uint64_t repl_switched(const struct repl *r);
+/* FREEZE: every new flow is to be dropped. */
+bool repl_freeze(const struct repl *r);
+/* MIXED: the layout before; else NULL. */
+const struct layout *repl_old_layout(const struct repl *r);
+/* MIXED: by old bucket, who owned it (may be gone by now); else NULL.  Good until the next repl_apply(). */
+const uint8_t *repl_old_owner(const struct repl *r, unsigned int service);
 
 /* Snapshot: canonical bytes.  repl_save() needs repl_save_max() bytes of room. */
 size_t repl_save_max(const struct repl *r);

@@ -6,7 +6,7 @@
 #include "core/repl_priv.h"
 #include "util/buf.h"
 
-#define SNAPSHOT_VERSION 1
+#define SNAPSHOT_VERSION 2
 
 uint64_t repl_mix(uint64_t h, uint64_t v)
 {
@@ -28,12 +28,22 @@ static uint64_t mix_addr(uint64_t h, const struct addr *a)
 	return h;
 }
 
+static uint64_t mix_layout(uint64_t h, const struct layout *l)
+{
+	h = repl_mix(h, l->buckets);
+	for (unsigned int i = 0; i < SERVICES_MAX; i++)
+		h = repl_mix(h, l->hash[i]);
+	return h;
+}
+
 static uint64_t mix_node(uint64_t h, const struct repl_node *n, unsigned int n_services)
 {
 	h = repl_mix(h, (uint64_t)n->state | (uint64_t)n->drain << 8 | (uint64_t)n->leaving << 9 |
 		   (uint64_t)n->hold_back << 10 | (uint64_t)n->ever << 11 | (uint64_t)n->refused << 12 |
+		   (uint64_t)n->proposed << 13 |
 		   (uint64_t)n->weight_conf << 16 | (uint64_t)n->weight_order << 32);
 	h = repl_mix(repl_mix(h, n->term), n->incarnation);
+	h = mix_layout(repl_mix(h, n->wanted_config), &n->wanted);
 	for (unsigned int s = 0; s < n_services; s++) {
 		for (unsigned int i = 0; i < 6; i++)
 			h = repl_mix(h, n->link[s].mac[i]);
@@ -42,18 +52,36 @@ static uint64_t mix_node(uint64_t h, const struct repl_node *n, unsigned int n_s
 	return h;
 }
 
+static uint64_t mix_rehash(uint64_t h, const struct repl *r)
+{
+	h = repl_mix(repl_mix(repl_mix(h, r->rehash_phase), r->rehash), r->rehash_acks);
+	h = repl_mix(repl_mix(h, r->mixed), r->switched);
+	if (r->rehash_phase == REHASH_FREEZE)
+		return repl_mix(mix_layout(h, &r->coming), r->coming_config);
+	if (r->rehash_phase != REHASH_MIXED)
+		return h;
+	h = mix_layout(h, &r->old);
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->old.buckets; b++)
+			h = repl_mix(h, repl_old_owner(r, s)[b]);
+	return h;
+}
+
 uint64_t repl_digest(const struct repl *r)
 {
-	uint64_t h = repl_mix(repl_mix(repl_mix(r->p.buckets, r->p.n_nodes), r->p.n_services), r->epoch);
+	uint64_t h = repl_mix(repl_mix(repl_mix(r->p.n_vips, r->p.n_nodes), r->p.n_services), r->epoch);
 
 	h = repl_mix(repl_mix(repl_mix(h, r->lineage), r->config), r->dead);
 	h = repl_mix(repl_mix(repl_mix(repl_mix(h, r->plan), r->preparing), r->acks), r->alive);
+	h = mix_rehash(mix_layout(h, &r->layout), r);
+	for (unsigned int v = 0; v < r->p.n_vips; v++)
+		h = repl_mix(h, r->holder[v]);
 	for (unsigned int i = 1; i <= r->p.n_nodes; i++) {
 		h = repl_mix(h, (uint64_t)r->hw.w[i] << 16 | r->hw_next.w[i]);
 		h = mix_node(h, &r->node[i], r->p.n_services);
 	}
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		for (uint32_t b = 0; b < r->p.buckets; b++) {
+		for (uint32_t b = 0; b < r->layout.buckets; b++) {
 			const struct repl_bucket *k = &r->bucket[s][b];
 
 			h = repl_mix(h, (uint64_t)k->owner | (uint64_t)k->other << 8 |
@@ -65,8 +93,8 @@ uint64_t repl_digest(const struct repl *r)
 
 size_t repl_save_max(const struct repl *r)
 {
-	return 256 + (size_t)r->p.n_nodes * (64 + r->p.n_services * 64u) +
-	       (size_t)r->p.n_services * r->p.buckets * 8;
+	return 512 + HOLDERS_MAX + (size_t)r->p.n_nodes * (96 + r->p.n_services * 64u) +
+	       (size_t)r->p.n_services * BUCKETS_MAX * 8;
 }
 
 static void put_addr(struct buf_w *w, const struct addr *a)
@@ -81,6 +109,18 @@ static void get_addr(struct buf_r *r, struct addr *a)
 	buf_get(r, a->b, sizeof(a->b));
 }
 
+static void put_layout(struct buf_w *w, const struct layout *l)
+{
+	buf_put32(w, l->buckets);
+	buf_put(w, l->hash, sizeof(l->hash));
+}
+
+static void get_layout(struct buf_r *r, struct layout *l)
+{
+	l->buckets = buf_get32(r);
+	buf_get(r, l->hash, sizeof(l->hash));
+}
+
 static void save_node(const struct repl *r, struct buf_w *w, unsigned int i)
 {
 	const struct repl_node *n = &r->node[i];
@@ -89,16 +129,39 @@ static void save_node(const struct repl *r, struct buf_w *w, unsigned int i)
 	buf_put16(w, r->hw_next.w[i]);
 	buf_put8(w, n->state);
 	buf_put8(w, (uint8_t)(n->drain | n->leaving << 1 | n->hold_back << 2 | n->ever << 3 |
-			      n->refused << 4));
+			      n->refused << 4 | n->proposed << 5));
 	buf_put16(w, n->weight_conf);
 	buf_put16(w, n->weight_order);
 	buf_put32(w, n->term);
 	buf_put64(w, n->incarnation);
+	if (n->proposed) {
+		buf_put64(w, n->wanted_config);
+		put_layout(w, &n->wanted);
+	}
 	for (unsigned int s = 0; s < r->p.n_services; s++) {
 		buf_put(w, n->link[s].mac, 6);
 		put_addr(w, &n->link[s].addr4);
 		put_addr(w, &n->link[s].addr6);
 	}
+}
+
+static void save_rehash(const struct repl *r, struct buf_w *w)
+{
+	buf_put8(w, (uint8_t)r->rehash_phase);
+	buf_put64(w, r->switched);
+	if (r->rehash_phase == REHASH_NONE)
+		return;
+	buf_put64(w, r->rehash);
+	if (r->rehash_phase == REHASH_FREEZE) {
+		buf_put64(w, r->rehash_acks);
+		buf_put64(w, r->coming_config);
+		put_layout(w, &r->coming);
+		return;
+	}
+	buf_put64(w, r->mixed);
+	put_layout(w, &r->old);
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		buf_put(w, repl_old_owner(r, s), r->old.buckets);
 }
 
 size_t repl_save(const struct repl *r, uint8_t *buf, size_t size)
@@ -108,7 +171,7 @@ size_t repl_save(const struct repl *r, uint8_t *buf, size_t size)
 	buf_put8(&w, SNAPSHOT_VERSION);
 	buf_put8(&w, r->p.n_nodes);
 	buf_put8(&w, r->p.n_services);
-	buf_put32(&w, r->p.buckets);
+	put_layout(&w, &r->layout);
 	buf_put64(&w, r->epoch);
 	buf_put64(&w, r->lineage);
 	buf_put64(&w, r->config);
@@ -117,10 +180,13 @@ size_t repl_save(const struct repl *r, uint8_t *buf, size_t size)
 	buf_put8(&w, r->preparing);
 	buf_put64(&w, r->acks);
 	buf_put64(&w, r->alive);
+	save_rehash(r, &w);
+	buf_put16(&w, r->p.n_vips);
+	buf_put(&w, r->holder, r->p.n_vips);
 	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
 		save_node(r, &w, i);
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		for (uint32_t b = 0; b < r->p.buckets; b++) {
+		for (uint32_t b = 0; b < r->layout.buckets; b++) {
 			const struct repl_bucket *k = &r->bucket[s][b];
 
 			buf_put8(&w, k->owner);
@@ -147,11 +213,18 @@ static void load_node(struct repl *r, struct buf_r *b, unsigned int i, bool *bad
 	n->hold_back = f >> 2 & 1;
 	n->ever = f >> 3 & 1;
 	n->refused = f >> 4 & 1;
+	n->proposed = f >> 5 & 1;
 	n->weight_conf = buf_get16(b);
 	n->weight_order = buf_get16(b);
 	n->term = buf_get32(b);
 	n->incarnation = buf_get64(b);
-	*bad |= n->state > NODE_FAILED || f > 31;
+	n->wanted_config = 0;
+	memset(&n->wanted, 0, sizeof(n->wanted));
+	if (n->proposed) {
+		n->wanted_config = buf_get64(b);
+		get_layout(b, &n->wanted);
+	}
+	*bad |= n->state > NODE_FAILED || f > 63;
 	for (unsigned int s = 0; s < r->p.n_services; s++) {
 		buf_get(b, n->link[s].mac, 6);
 		get_addr(b, &n->link[s].addr4);
@@ -174,13 +247,49 @@ static void load_bucket(struct repl_bucket *k, struct buf_r *b, unsigned int n_n
 	*bad |= k->owner > n_nodes || k->other > n_nodes || k->phase >= PHASES_N || f > 31;
 }
 
+static bool load_rehash(struct repl *r, struct buf_r *b)
+{
+	uint8_t phase = buf_get8(b);
+	bool bad = phase > REHASH_MIXED;
+
+	r->rehash_phase = bad ? REHASH_NONE : (enum repl_rehash)phase;
+	r->switched = buf_get64(b);
+	r->rehash = r->rehash_acks = r->mixed = r->coming_config = 0;
+	memset(&r->coming, 0, sizeof(r->coming));
+	memset(&r->old, 0, sizeof(r->old));
+	if (phase == REHASH_NONE || bad)
+		return !bad;
+	r->rehash = buf_get64(b);
+	if (phase == REHASH_FREEZE) {
+		r->rehash_acks = buf_get64(b);
+		r->coming_config = buf_get64(b);
+		get_layout(b, &r->coming);
+		return true;
+	}
+	r->mixed = buf_get64(b);
+	get_layout(b, &r->old);
+	if (b->err || !layout_valid(&r->old))
+		return false;
+	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		uint8_t *owner = r->old_owner + (size_t)s * BUCKETS_MAX;
+
+		buf_get(b, owner, r->old.buckets);
+		for (uint32_t i = 0; i < r->old.buckets; i++)
+			bad |= owner[i] > r->p.n_nodes;
+	}
+	return !bad;
+}
+
 /* Reads into 'r' itself; the caller has kept what was there. */
 static bool load_all(struct repl *r, struct buf_r *b)
 {
 	bool bad = false;
 
 	if (buf_get8(b) != SNAPSHOT_VERSION || buf_get8(b) != r->p.n_nodes ||
-	    buf_get8(b) != r->p.n_services || buf_get32(b) != r->p.buckets)
+	    buf_get8(b) != r->p.n_services)
+		return false;
+	get_layout(b, &r->layout);
+	if (b->err || !layout_valid(&r->layout))
 		return false;
 	r->epoch = buf_get64(b);
 	r->lineage = buf_get64(b);
@@ -191,10 +300,13 @@ static bool load_all(struct repl *r, struct buf_r *b)
 	r->acks = buf_get64(b);
 	r->alive = buf_get64(b);
 	bad |= ((r->dead | r->acks | r->alive) & ~repl_all_nodes(r)) != 0;
+	if (!load_rehash(r, b) || buf_get16(b) != r->p.n_vips)
+		return false;
+	buf_get(b, r->holder, r->p.n_vips);
 	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
 		load_node(r, b, i, &bad);
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		for (uint32_t k = 0; k < r->p.buckets; k++)
+		for (uint32_t k = 0; k < r->layout.buckets; k++)
 			load_bucket(&r->bucket[s][k], b, r->p.n_nodes, &bad);
 	return !bad && !b->err && !buf_left(b) && repl_valid(r);
 }
@@ -207,6 +319,7 @@ int repl_load(struct repl *r, const uint8_t *buf, size_t size)
 	if (!load_all(t, &b))
 		return -EBADMSG;
 	*r = *t;
+	t->old_owner = keep.old_owner;
 	r->owner = keep.owner;
 	r->pinned = keep.pinned;
 	r->next = keep.next;
@@ -221,16 +334,32 @@ uint64_t repl_node_digest(const struct repl *r, const struct repl_node *n)
 	return mix_node(0, n, r->p.n_services);
 }
 
+static bool holders_sound(const struct repl *r, uint64_t online)
+{
+	for (unsigned int v = 0; v < r->p.n_vips; v++)
+		if (online ? !mask_has(online, r->holder[v]) : r->holder[v] != NOBODY)
+			return false;
+	return true;
+}
+
+/* Between two plans a bucket only waits for a node that crashed. */
+static bool bucket_sound(const struct repl *r, const struct repl_bucket *k)
+{
+	return r->rehash_phase == REHASH_NONE || k->phase == PHASE_STABLE || k->phase == PHASE_GRACE;
+}
+
 bool repl_valid(const struct repl *r)
 {
 	uint64_t online = repl_online(r);
 	/* Who may be an heir, now or when the plan is known to all. */
 	uint64_t heirs = r->alive | (r->preparing ? repl_weight_mask(&r->hw_next, r->p.n_nodes) : 0);
 
+	if (!repl_layout_sound(r) || !holders_sound(r, online))
+		return false;
 	if ((heirs & ~online) || (r->acks & ~online) || (r->preparing && !r->plan))
 		return false;
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		for (uint32_t b = 0; b < r->p.buckets; b++) {
+		for (uint32_t b = 0; b < r->layout.buckets; b++) {
 			const struct repl_bucket *k = &r->bucket[s][b];
 			bool owned = mask_has(online, k->owner), other = mask_has(online, k->other);
 			bool ok = false;
@@ -258,7 +387,7 @@ bool repl_valid(const struct repl *r)
 			case PHASES_N:
 				break;
 			}
-			if (!ok || (k->owner && k->owner == k->other))
+			if (!ok || !bucket_sound(r, k) || (k->owner && k->owner == k->other))
 				return false;
 		}
 	return true;

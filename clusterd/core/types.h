@@ -59,5 +59,7 @@ struct layout {
 	uint32_t buckets;		/* of every service */
 	uint8_t hash[SERVICES_MAX];	/* enum conf_hash; the core only compares it */
 };
+bool layout_equal(const struct layout *a, const struct layout *b);
+bool layout_valid(const struct layout *l);
 
 #endif

@@ -40,7 +40,8 @@ static bool addr_valid(const struct addr *a, uint8_t family)
 
 static bool ready_valid(const struct msg *m)
 {
-	if (m->u.ready.n_links > SERVICES_MAX || m->u.ready.weight > 1000)
+	if (m->u.ready.n_links > SERVICES_MAX || m->u.ready.weight > 1000 ||
+	    !layout_valid(&m->u.ready.layout))
 		return false;
 	for (unsigned int i = 0; i < m->u.ready.n_links; i++)
 		if (!addr_valid(&m->u.ready.link[i].addr4, AF_INET) ||
@@ -94,6 +95,9 @@ static bool msg_valid(const struct msg *m)
 	case MSG_CLEAR_REQ:
 	case MSG_CLEAR_ACK:
 		return id_valid(m->u.clear.by) && id_valid(m->u.clear.node);
+	case MSG_LAYOUT:
+		return layout_valid(&m->u.layout.layout);
+	case MSG_UNMIXED:
 	case MSG_ROUND:
 	case MSG_STATE:
 	case MSG_BYE:
@@ -118,11 +122,18 @@ static void put_addr(struct buf_w *w, const struct addr *a)
 	buf_put(w, a->b, addr_size(a));
 }
 
+static void put_layout(struct buf_w *w, const struct layout *l)
+{
+	buf_put32(w, l->buckets);
+	buf_put(w, l->hash, sizeof(l->hash));
+}
+
 static void put_ready(struct buf_w *w, const struct msg *m)
 {
 	buf_put64(w, m->u.ready.config);
 	buf_put16(w, m->u.ready.weight);
 	buf_put8(w, m->u.ready.hold_back);
+	put_layout(w, &m->u.ready.layout);
 	buf_put8(w, m->u.ready.n_links);
 	for (unsigned int i = 0; i < m->u.ready.n_links; i++) {
 		const struct link *l = &m->u.ready.link[i];
@@ -205,6 +216,14 @@ static void put_body(struct buf_w *w, const struct msg *m)
 		buf_put64(w, m->u.digest.epoch);
 		buf_put64(w, m->u.digest.digest);
 		break;
+	case MSG_LAYOUT:
+		buf_put64(w, m->u.layout.config);
+		put_layout(w, &m->u.layout.layout);
+		break;
+	case MSG_UNMIXED:
+		buf_put64(w, m->u.unmixed.rehash);
+		buf_put8(w, m->u.unmixed.forced);
+		break;
 	case MSG_NONE:
 	case MSG_BYE:
 	case MSG_PLAN:
@@ -269,11 +288,18 @@ static void get_addr(struct buf_r *r, struct addr *a, uint8_t kind, uint8_t fami
 	buf_get(r, a->b, addr_size(a));
 }
 
+static void get_layout(struct buf_r *r, struct layout *l)
+{
+	l->buckets = buf_get32(r);
+	buf_get(r, l->hash, sizeof(l->hash));
+}
+
 static void get_ready(struct buf_r *r, struct msg *m)
 {
 	m->u.ready.config = buf_get64(r);
 	m->u.ready.weight = buf_get16(r);
 	m->u.ready.hold_back = get_bool(r);
+	get_layout(r, &m->u.ready.layout);
 	m->u.ready.n_links = buf_get8(r);
 	if (m->u.ready.n_links > SERVICES_MAX) {
 		r->err = true;
@@ -359,6 +385,14 @@ static void get_body(struct buf_r *r, struct msg *m)
 	case MSG_DIGEST:
 		m->u.digest.epoch = buf_get64(r);
 		m->u.digest.digest = buf_get64(r);
+		break;
+	case MSG_LAYOUT:
+		m->u.layout.config = buf_get64(r);
+		get_layout(r, &m->u.layout.layout);
+		break;
+	case MSG_UNMIXED:
+		m->u.unmixed.rehash = buf_get64(r);
+		m->u.unmixed.forced = get_bool(r);
 		break;
 	case MSG_NONE:
 	case MSG_BYE:

@@ -79,6 +79,7 @@ static void ready(unsigned int id)
 
 	m.incarnation = incarnation++;
 	m.u.ready.weight = 100;
+	m.u.ready.layout.buckets = BUCKETS_MAX;
 	m.u.ready.n_links = 1;
 	apply(STEP_READY, &m, 0);
 }
@@ -134,7 +135,7 @@ static void fail(unsigned int id)
 int main(void)
 {
 	static const struct repl_params p = { .n_nodes = NODES, .n_services = 1,
-					      .buckets = BUCKETS_MAX, .salt = { 1 } };
+					      .layout = { .buckets = BUCKETS_MAX }, .salt = { 1 } };
 	double worst = 0;
 
 	check(!repl_new(&r, &p), "no memory");

@@ -280,7 +280,7 @@ static void agent_make(struct sim *s, struct node *n)
 {
 	struct agent_params p = {
 		.repl = { .n_nodes = (uint8_t)s->p.n_nodes, .n_services = (uint8_t)s->p.n_services,
-			  .buckets = s->p.buckets, .ignore_quorum = s->p.ignore_quorum,
+			  .layout = { .buckets = s->p.buckets }, .ignore_quorum = s->p.ignore_quorum,
 			  .salt = { 0x1234567, 0x89abcde } },
 		.self = n->id, .incarnation = n->incarnation, .config = 0xc0ffee,
 		.weight = n->weight, .failback_manual = s->p.failback_manual,

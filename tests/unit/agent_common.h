@@ -250,7 +250,7 @@ static inline void start(unsigned int i, uint64_t incarnation)
 
 	*x = (struct box){ .id = i };
 	x->p = (struct agent_params){
-		.repl = { .n_nodes = (uint8_t)n_nodes, .n_services = 1, .buckets = BUCKETS, .salt = { 3 } },
+		.repl = { .n_nodes = (uint8_t)n_nodes, .n_services = 1, .layout = { .buckets = BUCKETS }, .salt = { 3 } },
 		.self = (uint8_t)i, .incarnation = incarnation, .config = 77, .weight = 100,
 		.failback_delay_ms = 500, .drain_timeout_ms = 3000, .grace_ms = 1000,
 	};

@@ -43,8 +43,11 @@ static void each_phase_gives_owner_and_other_their_state_and_all_others_nothing(
 				enum bucket_state s = self == k->owner ? table[k->phase].owner :
 						      self == k->other ? table[k->phase].other : F;
 
-				check(r, b, self, 0, s, s == L ? (self == k->owner ? k->other : k->owner) :
-				      NOBODY);
+				/* The crashed one is not there. */
+				unsigned int to = self != k->owner ? k->owner :
+						  s == L || (s == D && k->phase != PHASE_GRACE) ? k->other : NOBODY;
+
+				check(r, b, self, 0, s, to);
 			}
 		}
 		repl_free(r);
@@ -59,14 +62,15 @@ static void returning_node_arrives_for_its_connections_and_the_heir_keeps_off_th
 	unsigned int heir = repl_get_bucket(r, 0, b)->owner;
 
 	apply(r, ready_as(3, 301, false));
-	check(r, b, 3, 0, R, NOBODY);		/* back: its connections are accepted at once */
-	check(r, b, heir, 0, D, NOBODY);
+	check(r, b, 3, 0, R, heir);		/* back: its connections are accepted at once */
+	check(r, b, heir, 0, D, 3);		/* ... and handed to it */
+	check(r, b, heir, node_bit(3), D, NOBODY);	/* ... unless it is lost again */
 	apply(r, base(MSG_PLAN, 1));
 	assert_true(repl_get_bucket(r, 0, b)->flows);
-	check(r, b, 3, 0, A, NOBODY);
-	check(r, b, heir, 0, D, NOBODY);	/* not MINE: unknown packets are not its own */
+	check(r, b, 3, 0, A, heir);
+	check(r, b, heir, 0, D, 3);	/* not MINE: unknown packets are not its own */
 	all_ack(r);
-	check(r, b, 3, 0, A, NOBODY);
+	check(r, b, 3, 0, A, heir);
 	check(r, b, heir, 0, L, 3);
 	repl_free(r);
 }
@@ -82,8 +86,16 @@ static void node_that_is_not_admitted_takes_nothing(void **state)
 		unsigned int taken = 0;
 
 		compile_service(r, 0, self, node_bit(1) | node_bit(3), action);
-		for (uint32_t b = 0; b < BUCKETS; b++)
+		for (uint32_t b = 0; b < BUCKETS; b++) {
+			unsigned int owner = repl_get_bucket(r, 0, b)->owner;
+
 			taken += action[b].state != F;
+			/* All are lost: nobody to hand to; else that one. */
+			if (action[b].state == F)
+				assert_int_equal(action[b].to, NOBODY);
+			if (self == 2 || self == 4)
+				check(r, b, self, 0, F, owner);
+		}
 		if (self == 2 || self == 4)
 			assert_int_equal(taken, 0);
 		else
@@ -126,7 +138,15 @@ static void heir_of_a_lost_owner_acts_without_a_word_from_the_group(void **state
 					      ((k.phase == PHASE_ADOPT || k.phase == PHASE_DRAIN) &&
 					       k.other != self);
 
-				check(r, b, self, lost, others ? D : M, NOBODY);
+				check(r, b, self, lost, others ? D : M,
+				      others && k.phase != PHASE_GRACE ? k.other : NOBODY);
+				/* All others, front or party, hand new flows to the heir. */
+				for (unsigned int i = 1; i <= N; i++) {
+					struct bucket_action a = compile_bucket(r, 0, b, i, lost);
+
+					if (i != self && i != k.owner && a.state != D)
+						assert_int_equal(a.to, self);
+				}
 				/* ... unless that one is lost as well. */
 				if ((k.phase == PHASE_ADOPT || k.phase == PHASE_DRAIN) && others &&
 				    repl_inherits(r, 0, b, self, lost | node_bit(k.other)))
@@ -136,6 +156,60 @@ static void heir_of_a_lost_owner_acts_without_a_word_from_the_group(void **state
 		assert_true(acting > 0);
 		repl_free(r);
 	}
+}
+
+static void bucket_whose_heir_may_not_act_has_nobody(void **state)
+{
+	(void)state;
+	struct repl *r = in_phase(PHASE_PREPARE);
+	uint32_t b = find(r, PHASE_PREPARE);
+	struct repl_bucket k = *repl_get_bucket(r, 0, b);
+	unsigned int heir = repl_heir(r, 0, b, node_bit(k.owner));
+
+	assert_int_not_equal(heir, 4);		/* who has no weight yet, so that nobody may */
+	assert_int_equal(k.other, 4);
+	check(r, b, heir, node_bit(k.owner), F, NOBODY);
+	check(r, b, 4, node_bit(k.owner), A, NOBODY);
+	repl_free(r);
+}
+
+static void mixed_layouts_let_everybody_keep_what_it_knows(void **state)
+{
+	(void)state;
+	struct repl *r = settled(3);
+	struct msg m = base(MSG_LAYOUT, 1);
+
+	m.u.layout.config = CONFIG + 1;
+	m.u.layout.layout = (struct layout){ .buckets = 2 * BUCKETS };
+	for (unsigned int i = 1; i <= 3; i++) {
+		m.from = (uint8_t)i;
+		m.incarnation = i * 100;
+		apply(r, m);
+	}
+	assert_true(repl_freeze(r));
+	for (uint32_t b = 0; b < BUCKETS; b++)	/* the freeze is a matter of the whole service */
+		check(r, b, repl_get_bucket(r, 0, b)->owner, 0, M, NOBODY);
+	m = base(MSG_ACK, 1);
+	m.u.plan.plan = repl_rehash(r);
+	for (unsigned int i = 1; i <= 3; i++) {
+		m.from = (uint8_t)i;
+		m.incarnation = i * 100;
+		apply(r, m);
+	}
+	assert_non_null(repl_old_layout(r));
+	for (uint32_t b = 0; b < 2 * BUCKETS; b++) {
+		unsigned int owner = repl_get_bucket(r, 0, b)->owner, heir = repl_heir(r, 0, b, node_bit(owner));
+
+		assert_int_equal(owner, repl_old_owner(r, 0)[b / 2]);
+		for (unsigned int self = 1; self <= 3; self++) {
+			check(r, b, self, 0, self == owner ? D : R, self == owner ? NOBODY : owner);
+			if (self != owner)
+				check(r, b, self, node_bit(owner), self == heir ? D : R,
+				      self == heir ? NOBODY : heir);
+		}
+		check(r, b, 4, 0, F, owner);		/* a front that is not admitted */
+	}
+	repl_free(r);
 }
 
 static void whole_service_is_each_of_its_buckets(void **state)
@@ -164,6 +238,8 @@ int main(void)
 		cmocka_unit_test(node_that_is_not_admitted_takes_nothing),
 		cmocka_unit_test(unowned_buckets_are_nobodys),
 		cmocka_unit_test(heir_of_a_lost_owner_acts_without_a_word_from_the_group),
+		cmocka_unit_test(bucket_whose_heir_may_not_act_has_nobody),
+		cmocka_unit_test(mixed_layouts_let_everybody_keep_what_it_knows),
 		cmocka_unit_test(whole_service_is_each_of_its_buckets),
 	};
 

@@ -23,7 +23,7 @@
 #define LOG_MAX 6000
 #define QUEUE 8
 
-static const struct repl_params params = { .n_nodes = N, .n_services = 1, .buckets = BUCKETS,
+static const struct repl_params params = { .n_nodes = N, .n_services = 1, .layout = { .buckets = BUCKETS },
 					   .salt = { 9 } };
 
 struct entry { struct msg m; uint8_t bits[BUCKETS / 8]; };
@@ -234,6 +234,7 @@ static void say(struct member *n, bool calm)
 		m.type = MSG_READY;
 		m.u.ready.config = 1;
 		m.u.ready.weight = 100;
+		m.u.ready.layout = params.layout;
 		m.u.ready.hold_back = one_in(4);
 		m.u.ready.n_links = 1;
 		send(n, m, NULL);

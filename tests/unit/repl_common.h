@@ -20,8 +20,9 @@
 #define BUCKETS 64
 #define CONFIG 77
 
-static const struct repl_params params = { .n_nodes = N, .n_services = 2, .buckets = BUCKETS,
-					   .salt = { 1, 2 } };
+static const struct repl_params params = { .n_nodes = N, .n_services = 2, .layout = { .buckets = BUCKETS },
+					   .salt = { 1, 2 }, .n_vips = 5,
+					   .vip_salt = { 11, 12, 13, 14, 15 } };
 static struct repl_fx fx;
 static uint8_t all_ones[BUCKETS / 8];
 
@@ -40,6 +41,7 @@ static inline struct msg ready_as(unsigned int from, uint64_t incarnation, bool 
 	m.u.ready.config = CONFIG;
 	m.u.ready.weight = 100;
 	m.u.ready.hold_back = hold_back;
+	m.u.ready.layout = params.layout;
 	m.u.ready.n_links = 2;
 	m.u.ready.link[0].mac[5] = (uint8_t)from;
 	return m;

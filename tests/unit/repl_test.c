@@ -577,9 +577,9 @@ static void impossible_sizes_are_refused(void **state)
 	p.n_nodes = NODES_MAX + 1;
 	assert_int_equal(repl_new(&r, &p), -EINVAL);
 	p = params;
-	p.buckets = 96;
+	p.layout.buckets = 96;
 	assert_int_equal(repl_new(&r, &p), -EINVAL);
-	p.buckets = 2 * BUCKETS_MAX;
+	p.layout.buckets = 2 * BUCKETS_MAX;
 	assert_int_equal(repl_new(&r, &p), -EINVAL);
 	p = params;
 	p.n_services = SERVICES_MAX + 1;
