@@ -9,6 +9,9 @@ BUILD="build-essential pkg-config libnftnl-dev libmnl-dev libnetfilter-queue-dev
 	libiniparser-dev libjansson-dev libsystemd-dev nettle-dev libcmocka-dev clang llvm libbpf-dev"
 RUN="corosync nftables iptables iproute2 nginx-light curl tcpdump iputils-ping iputils-arping
 	keepalived wrk conntrack ethtool mandoc python3 procps"
+# For check-stock, which boots Debian's own kernel in an emulator; that kernel is not installed,
+# see tests/stock/fetch.sh.
+RUN="$RUN qemu-system-x86 kmod"
 POLICY=/usr/sbin/policy-rc.d
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
@@ -16,12 +19,18 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 	exit 1
 fi
 
+stock_kernel() {
+	sh "$(dirname "$0")/stock/fetch.sh" ||
+		echo "make deps: no stock kernel; only 'make check-stock' needs it" >&2
+}
+
 missing=
 have=" $(dpkg-query -W -f='${db:Status-Status}/${Package} ' $BUILD $RUN 2>/dev/null || :)"
 for p in $BUILD $RUN; do
 	case $have in *" installed/$p "*) ;; *) missing="$missing $p" ;; esac
 done
 if [ -z "$missing" ]; then
+	stock_kernel
 	echo "make deps: everything is installed"
 	exit 0
 fi
@@ -55,3 +64,4 @@ for s in corosync nginx keepalived; do
 		"(systemctl disable $s prevents that)" ;;
 	esac
 done
+stock_kernel

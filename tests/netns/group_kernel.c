@@ -32,11 +32,12 @@
 #include "io/group.h"
 
 #define NODES   3
-#define WAIT_MS 15000
+#define WAIT_MS (15000 * slow)
 
 static const unsigned int nodeid[NODES] = { 1, 2, 100 };
 
 static unsigned int failed;
+static int slow = 1;	/* how many times slower than usual this machine is: LAB_SLOW */
 
 static void ok(bool good, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void ok(bool good, const char *fmt, ...)
@@ -423,10 +424,10 @@ static void holder_main(unsigned int node, int ready)
 	f = fopen("/etc/corosync/corosync.conf", "w");
 	if (!f)
 		_exit(1);
-	fprintf(f, "totem {\n version: 2\n cluster_name: kt\n transport: udpu\n token: 1000\n"
+	fprintf(f, "totem {\n version: 2\n cluster_name: kt\n transport: udpu\n token: %d\n"
 		   " token_coefficient: 0\n}\nquorum {\n provider: corosync_votequorum\n}\n"
 		   "system {\n move_to_root_cgroup: no\n}\n"
-		   "logging {\n to_stderr: no\n to_syslog: no\n}\nnodelist {\n");
+		   "logging {\n to_stderr: no\n to_syslog: no\n}\nnodelist {\n", 1000 * slow);
 	for (unsigned int i = 0; i < NODES; i++)
 		fprintf(f, " node {\n  nodeid: %u\n  name: n%u\n  ring0_addr: 10.99.0.%u\n }\n",
 			nodeid[i], nodeid[i], i + 1);
@@ -534,7 +535,7 @@ static void test_crash_and_leave(struct client *a, struct client *b)
 	kill(b->pid, SIGKILL);
 	client_end(b);
 	expect(a, "view 1 2", "a killed process is seen as crashed");
-	ok(now_ms() - start < 700, "without waiting for the token (%lld ms)",
+	ok(now_ms() - start < 700 * slow, "without waiting for the token (%lld ms)",
 	   (long long)(now_ms() - start));
 	client_start(b, 1);
 	expect(b, "up 2", "it comes back");
@@ -548,7 +549,7 @@ static void test_crash_and_leave(struct client *a, struct client *b)
 	expect(b, "view 3 0", "back again");
 	expect(a, "view 3 0", "seen again");
 	tell(b, "shut");
-	ok(await(b, "broken ", 5000), "connection lost while corosync lives: the process must end");
+	ok(await(b, "broken ", 5000 * slow), "connection lost while corosync lives: the process must end");
 	client_end(b);
 	expect(a, "view 1 2", "the group takes it for dead");
 	client_start(b, 1);
@@ -559,7 +560,7 @@ static void test_crash_and_leave(struct client *a, struct client *b)
 static void test_corosync_lost(struct client *a, struct client *b)
 {
 	corosync_kill(1);
-	ok(await(b, "down connection to corosync lost", 5000), "corosync killed: down");
+	ok(await(b, "down connection to corosync lost", 5000 * slow), "corosync killed: down");
 	tell(b, "send x");
 	expect(b, "send ENOTCONN", "no message while down");
 	expect(a, "view 1 0", "the peer sees a lost node, not a crashed process");
@@ -596,11 +597,11 @@ static void stranger_main(void)
 	}
 	if (cpg_join(h, &name) != CS_OK)
 		_exit(1);
-	usleep(500000);
+	usleep(500000 * slow);
 	if (cpg_dispatch(h, CS_DISPATCH_ALL) != CS_OK ||
 	    cpg_mcast_joined(h, CPG_TYPE_AGREED, &iov, 1) != CS_OK)
 		_exit(1);
-	usleep(300000);
+	usleep(300000 * slow);
 	_exit(cpg_finalize(h) == CS_OK ? 0 : 1);
 }
 
@@ -612,7 +613,7 @@ static void test_foreign(struct client *a)
 	pid_t pid;
 
 	client_start(&c, 2);
-	usleep(1500000);
+	usleep(1500000 * slow);
 	tell(&c, "why");
 	line = await(&c, "why ", WAIT_MS);
 	ok(line && strstr(line, "nodeid of this node is 100"), "nodeid 100 is refused: %s",
@@ -641,13 +642,16 @@ static void test_foreign(struct client *a)
 int main(void)
 {
 	struct client a = { 0 }, b = { 0 };
+	const char *text = getenv("LAB_SLOW");
 
+	if (text && atoi(text) >= 1 && atoi(text) <= 100)
+		slow = atoi(text);
 	signal(SIGPIPE, SIG_IGN);
 	close_range(3, ~0u, 0);		/* what we inherited would look like a leak */
 	set_up();
 	client_start(&a, 0);
 	expect(&a, "open -1 1 0", "opened; nothing can be sent before the group is up");
-	usleep(500000);
+	usleep(500000 * slow);
 	tell(&a, "why");
 	ok(await(&a, "why cannot connect to corosync", WAIT_MS), "no corosync: the reason is told");
 	for (unsigned int i = 0; i < NODES; i++)

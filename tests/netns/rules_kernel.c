@@ -355,7 +355,7 @@ static void check_jhash(int family, enum conf_hash hash, unsigned int n)
 	ifindex = (int)if_nametoindex("eth0");
 	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	memset(node[N1].action, 0, sizeof(node[N1].action));
-	node[N1].conf.hash = hash;
+	node[N1].service.hash = hash;
 	node_commit(N1);
 	for (i = 0; i < n; i++) {
 		uint16_t port = (uint16_t)(1 + random() % 65535);
@@ -384,19 +384,19 @@ static void check_jhash(int family, enum conf_hash hash, unsigned int n)
 	   good, n);
 }
 
-/* Renews every 30 ms for 1.5 s.  Returns the number of failures, prints the longest call. */
-static int renewer(struct lease_table *t)
+/* Renews every lease/5 for ten leases.  Returns the number of failures, prints the longest call. */
+static int renewer(struct lease_table *t, int lease_ms)
 {
 	int64_t longest = 0, start = now_us(), now;
 	int bad = 0;
 
 	do {
 		now = now_us();
-		bad += lease_table_renew(t, 150) != 0;
+		bad += lease_table_renew(t, lease_ms) != 0;
 		if (now_us() - now > longest)
 			longest = now_us() - now;
-		sleep_ms(30);
-	} while (now - start < 1500000);
+		sleep_ms(lease_ms / 5);
+	} while (now - start < lease_ms * 10000);
 	printf("# lease: longest renewal %d us\n", (int)longest);
 	fflush(stdout);
 	return bad;
@@ -407,6 +407,7 @@ static void check_big(void)
 	char dev[1][IFNAME_SIZE] = { "eth1" };
 	struct rules_timing t;
 	struct lease_table *lease;
+	const int lease_ms = 150 * lab_slow();
 	int64_t start, took, best_us = INT64_MAX;
 	unsigned int i, n = 0;
 	int status, ret = 0;
@@ -423,7 +424,7 @@ static void check_big(void)
 	fflush(stdout);
 	pid = fork();
 	if (!pid)
-		_exit(renewer(lease) > 0);
+		_exit(renewer(lease, lease_ms) > 0);
 	sleep_ms(100);
 	for (n = 0; n < 4; n++) {
 		for (i = 0; i < BUCKETS_MAX; i++)
@@ -440,11 +441,11 @@ static void check_big(void)
 			best_us = t.longest_us;
 	}
 	/* The best round: in a bad one this process was waiting for a CPU. */
-	ok(!ret && best_us < 30000,
-	   "65536 buckets: all committed, no transaction longer than lease/5 (30 ms)%s%s",
+	ok(!ret && best_us < lease_ms * 200,
+	   "65536 buckets: all committed, no transaction longer than lease/5 (%d ms)%s%s", lease_ms / 5,
 	   ret ? ": " : "", ret ? rules_strerror(node[N1].rules) : "");
 	waitpid(pid, &status, 0);
-	ok(status == 0, "a lease of 150 ms was renewed beside these commits without a failure");
+	ok(status == 0, "a lease of %d ms was renewed beside these commits without a failure", lease_ms);
 	lease_table_close(lease);
 	ret = rules_dispatch(node[N1].rules);
 	ok(!ret, "65536 changes of our own do not alarm");
@@ -455,7 +456,7 @@ static void check_services(void)
 {
 	struct conf_service mail = {
 		.name = "mail", .n_vips = 1, .vip = { vip4 }, .n_ports = 1,
-		.port = { { IPPROTO_TCP, 25, 25 } }, .hash = HASH_SOURCE,
+		.port = { { IPPROTO_TCP, 25, 25 } },
 	};
 	static struct bucket_action action[64];
 	struct rules_service both[2] = { node[N1].service };
@@ -473,14 +474,14 @@ static void check_services(void)
 	enter(N1);
 	early_hold(node[N1].early, &want);
 	ret = rules_commit(node[N1].rules, &want);
-	ok(!ret && !sh("nft list chain netdev clusterd s1_to9 >/dev/null") && works(&c),
+	ok(!ret && !sh("nft list map netdev clusterd s1_a | grep -q 0x00000109") && works(&c),
 	   "a second service is added%s%s", ret ? ": " : "",
 	   ret ? rules_strerror(node[N1].rules) : "");
 	enter(N1);
 	action[3] = (struct bucket_action){ BUCKET_MINE, NOBODY };
 	ret = rules_commit(node[N1].rules, &want);
-	ok(!ret && sh("nft list chain netdev clusterd s1_to9 >/dev/null 2>&1"),
-	   "a chain that no bucket needs any more is removed%s%s", ret ? ": " : "",
+	ok(!ret && sh("nft list map netdev clusterd s1_a | grep -q 0x00000109"),
+	   "an action that no bucket needs any more is removed%s%s", ret ? ": " : "",
 	   ret ? rules_strerror(node[N1].rules) : "");
 	ret = node_commit(N1);
 	after = count(N1);
@@ -498,14 +499,16 @@ static void check_interface(void)
 	int ret;
 
 	enter(N2);
-	must("ip link set eth0 name eth9");
+	/* Before Linux 6.2 an interface that is up keeps its name. */
+	must("sysctl -qw net.ipv6.conf.eth0.keep_addr_on_down=1; ip link set eth0 down;"
+	     " ip link set eth0 name eth9");
 	ret = rules_repair(node[N2].rules, &node[N2].want);
 	ok(ret == -ENODEV, "interface gone: %s", rules_strerror(node[N2].rules));
 	must("ip link set eth9 name eth0; ip link set eth0 up");
 	ret = rules_repair(node[N2].rules, &node[N2].want);
 	states(81, BUCKET_FOREIGN, BUCKET_MINE);
 	c = tcp_connect(AF_INET, 81);
-	ok(!ret && c.at == N2 && works(&c), "interface back: repaired");
+	ok(!ret && c.at == N2 && works(&c), "interface back: repaired (%d, %d)", ret, c.at);
 	client_drop(&c);
 }
 

@@ -65,6 +65,14 @@ int64_t now_us(void)
 	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
+int lab_slow(void)
+{
+	const char *text = getenv("LAB_SLOW");
+	int slow = text ? atoi(text) : 1;
+
+	return slow >= 1 && slow <= 100 ? slow : 1;
+}
+
 void sleep_ms(unsigned int ms)
 {
 	usleep(ms * 1000);
@@ -202,7 +210,6 @@ static void node_setup(int i)
 		.name = "web", .n_vips = 2, .vip = { vip4, vip6 }, .n_ports = 3,
 		.port = { { IPPROTO_TCP, 80, 80 }, { IPPROTO_UDP, 9000, 9000 },
 			  { IPPROTO_UDP, 1000, 2000 } },
-		.hash = HASH_SOURCE_PORT,
 	};
 	enter(!i);
 	snprintf(cmd, sizeof(cmd), "ip -br link show dev eth0 | awk '{print $3}'");
@@ -218,9 +225,10 @@ static void node_setup(int i)
 	addr_parse(&n->peer.addr6, i ? "fd77::1" : "fd77::2");
 	n->service = (struct rules_service){
 		.conf = &n->conf, .interface = "eth0", .seed = SEED, .buckets = B,
-		.action = n->action, .n_peers = 1, .peer = &n->peer,
+		.hash = HASH_SOURCE_PORT, .action = n->action, .n_peers = 1, .peer = &n->peer,
 	};
-	n->want = (struct rules_want){ .n_services = 1, .service = &n->service };
+	n->want = (struct rules_want){ .n_services = 1, .service = &n->service,
+				       .self = (uint8_t)(i + 1) };
 }
 
 void node_open(int i)
@@ -503,7 +511,7 @@ int node_commit(int i)
 void state(int i, uint32_t bucket, enum bucket_state s)
 {
 	node[i].action[bucket].state = (uint8_t)s;
-	node[i].action[bucket].to = s == BUCKET_LEAVING ? node[i].peer.id : NOBODY;
+	node[i].action[bucket].to = s == BUCKET_MINE ? NOBODY : node[i].peer.id;
 	enter(i);
 	if (node_commit(i)) {
 		printf("not ok - commit: %s\n", rules_strerror(node[i].rules));

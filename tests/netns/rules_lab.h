@@ -56,6 +56,8 @@ void lab_make(void);
 void ok(bool good, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void die(const char *what) __attribute__((noreturn));
 int64_t now_us(void);
+/* How many times slower than usual this machine is: LAB_SLOW of the environment, or 1. */
+int lab_slow(void);
 void sleep_ms(unsigned int ms);
 
 /* This process, and what it opens from now on, is in namespace 'which'. */
