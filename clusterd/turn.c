@@ -17,11 +17,13 @@
 #include "ctl/events.h"
 #include "ctl/proto.h"
 #include "ctl/server.h"
+#include "io/probe.h"
 #include "turn_priv.h"
 #include "util/jhash.h"
 #include "wire/msg.h"
 
 #define TURN_MAX_MS     100
+#define N_FDS           8
 #define GROUP_BUDGET    64	/* messages per turn */
 #define INSTALL_PRIORITY 40
 #define AGAIN_MS        5	/* rules_commit() said -EAGAIN */
@@ -177,24 +179,6 @@ static int start_heartbeat(struct turn *t)
 
 /* ---- rules ---- */
 
-static void fill_peers(struct turn *t, unsigned int service)
-{
-	static const uint8_t no_mac[6];
-	struct rules_service *s = &t->service[service];
-
-	s->n_peers = 0;
-	for (unsigned int id = 1; id <= t->conf.n_nodes; id++) {
-		const struct link *l = &repl_get_node(agent_repl(t->agent), id)->link[service];
-		struct rules_peer *p = &t->peer[service][s->n_peers];
-
-		if (id == t->self || !memcmp(l->mac, no_mac, sizeof(no_mac)))
-			continue;
-		*p = (struct rules_peer){ .id = (uint8_t)id, .addr4 = l->addr4, .addr6 = l->addr6 };
-		memcpy(p->mac, l->mac, sizeof(p->mac));
-		s->n_peers++;
-	}
-}
-
 static void install_failed(struct turn *t, int err, int64_t now)
 {
 	const char *why = rules_strerror(t->setup->rules);
@@ -232,10 +216,9 @@ static bool install(struct turn *t, int64_t now)
 
 	if ((!agent_wants_install(t->agent) && !t->repair) || now < t->install_at)
 		return false;
-	for (unsigned int i = 0; i < t->conf.n_services; i++) {
+	for (unsigned int i = 0; i < t->conf.n_services; i++)
 		compile_service(agent_repl(t->agent), i, t->self, agent_lost(t->agent), t->action[i]);
-		fill_peers(t, i);
-	}
+	ways_fill(t);
 	hurry(true);
 	if (t->repair) {
 		early_clear(t->setup->early);
@@ -256,6 +239,8 @@ static bool install(struct turn *t, int64_t now)
 	t->install_why[0] = '\0';
 	t->repair = false;
 	agent_installed(t->agent, version, now_ms());
+	ways_installed(t, now);
+	flowpath_installed(t, now);
 	return true;
 }
 
@@ -277,8 +262,10 @@ static bool bit(const uint8_t *map, uint32_t b)
 
 static void tell_counted(struct turn *t, unsigned int service, bool counted)
 {
-	memset(t->empty, 0, t->conf.buckets / 8);
-	for (uint32_t b = 0; counted && b < t->conf.buckets; b++)
+	uint32_t buckets = repl_layout(agent_repl(t->agent))->buckets;
+
+	memset(t->empty, 0, buckets / 8);
+	for (uint32_t b = 0; counted && b < buckets; b++)
 		if (bit(t->wanted[service], b) && !t->count[service][b])
 			t->empty[b / 8] |= (uint8_t)(1u << b % 8);
 	agent_counted(t->agent, service, t->empty, now_ms());
@@ -287,22 +274,31 @@ static void tell_counted(struct turn *t, unsigned int service, bool counted)
 /* One dump of conntrack for all services.  True if the agent has news of it. */
 static bool count_flows(struct turn *t, int64_t now)
 {
+	const struct layout *l = repl_layout(agent_repl(t->agent));
 	struct flows_service s[SERVICES_MAX];
 	unsigned int index[SERVICES_MAX], n = 0;
+	bool any = false;
 	int err;
 
 	for (unsigned int i = 0; i < t->conf.n_services; i++) {
 		if (!agent_count_wanted(t->agent, i, t->wanted[i], now))
 			continue;
-		memset(t->count[i], 0, t->conf.buckets * sizeof(*t->count[i]));
+		any = true;
+		memset(t->count[i], 0, l->buckets * sizeof(*t->count[i]));
+		/* With a scheduler a bucket is who directs; the flows stay where they are. */
+		if (t->conf.service[i].sched != SCHED_HASH) {
+			tell_counted(t, i, true);
+			continue;
+		}
 		index[n] = i;
 		s[n++] = (struct flows_service){
 			.conf = &t->conf.service[i], .seed = t->service[i].seed,
-			.buckets = t->conf.buckets, .wanted = t->wanted[i], .count = t->count[i],
+			.buckets = l->buckets, .hash = (enum conf_hash)l->hash[i],
+			.wanted = t->wanted[i], .count = t->count[i],
 		};
 	}
 	if (!n)
-		return false;
+		return any;
 	err = flows_count(t->flows, s, n);
 	if (err && err != t->count_err)
 		log_msg(LOG_WARNING, "flows", "connections cannot be counted: %s", strerror(-err));
@@ -322,6 +318,14 @@ static void refresh(struct turn *t, int64_t now)
 	struct link link;
 
 	t->refresh_at = now + REFRESH_MS;
+	if (t->setup->tunnels_changed) {
+		log_msg(LOG_WARNING, "netif", "a tunnel was made anew: attaching the rules to it; until "
+			"clusterd is restarted nothing is accepted from it");
+		t->setup->tunnels_changed = false;
+		t->repair = true;
+	}
+	if (t->probe)
+		probe_refresh(t->probe);
 	for (unsigned int i = 0; i < t->conf.n_services; i++) {
 		if (setup_link(t->setup, t->service[i].interface, &link))
 			continue;
@@ -408,7 +412,7 @@ static void tell_systemd(struct turn *t, int64_t now)
 		snprintf(text, sizeof(text), "silent: %s", s.why_silent);
 	else
 		snprintf(text, sizeof(text), "serves %u of %u buckets", owned,
-			 t->conf.buckets * t->conf.n_services);
+			 repl_layout(agent_repl(t->agent))->buckets * t->conf.n_services);
 	if (!strcmp(text, t->status))
 		return;
 	memcpy(t->status, text, sizeof(text));
@@ -431,6 +435,8 @@ static int wait_ms(const struct turn *t, int64_t now)
 
 	at = min64(at, agent_deadline(t->agent));
 	at = min64(at, t->group_at);
+	at = min64(at, ways_deadline(t));
+	at = min64(at, flowpath_deadline(t));
 	if (t->repair || agent_wants_install(t->agent))
 		at = min64(at, t->install_at);
 	if (t->more || at < now)
@@ -441,7 +447,7 @@ static int wait_ms(const struct turn *t, int64_t now)
 /* The loop of the group is ours, because its fds come and go; sd-event's is one fd among them. */
 static int wait_for_input(struct turn *t)
 {
-	struct pollfd fds[5];
+	struct pollfd fds[N_FDS];
 	int ready = sd_event_prepare(t->event);
 
 	if (ready < 0)
@@ -451,12 +457,15 @@ static int wait_for_input(struct turn *t)
 	fds[2].fd = rules_fd(t->setup->rules);
 	fds[3].fd = t->group ? group_fd(t->group) : -1;
 	fds[4].fd = t->group ? group_quorum_fd(t->group) : -1;
-	for (unsigned int i = 0; i < 5; i++) {
+	fds[5].fd = flowpath_fd(t);
+	fds[6].fd = flowpath_queue_fd(t);
+	fds[7].fd = t->probe ? probe_fd(t->probe) : -1;
+	for (unsigned int i = 0; i < N_FDS; i++) {
 		fds[i].events = POLLIN;
 		fds[i].revents = 0;
 	}
-	if (poll(fds, 5, ready ? 0 : wait_ms(t, now_ms())) < 0)
-		for (unsigned int i = 0; i < 5; i++)
+	if (poll(fds, N_FDS, ready ? 0 : wait_ms(t, now_ms())) < 0)
+		for (unsigned int i = 0; i < N_FDS; i++)
 			fds[i].revents = 0;
 	heartbeat_alive(t->hb);
 	if (!ready)
@@ -471,6 +480,12 @@ static int wait_for_input(struct turn *t)
 		handle_rules(t);
 	if (fds[3].revents || fds[4].revents || t->more)
 		t->more = t->group && group_dispatch(t->group, GROUP_BUDGET) > 0;
+	if (fds[5].revents)
+		flowpath_dispatch(t);
+	if (fds[6].revents)
+		flowpath_queue_dispatch(t);
+	if (fds[7].revents)
+		probe_dispatch(t->probe, now_ms());
 	return 0;
 }
 
@@ -486,6 +501,8 @@ static void turn_end(struct turn *t)
 		agent_tick(t->agent, now_ms());
 	tell_weight(t);
 	now = now_ms();
+	ways_tick(t, now);
+	flowpath_tick(t, now);
 	if (now >= t->refresh_at)
 		refresh(t, now);
 	turn_tick_group(t, now);
@@ -512,7 +529,8 @@ int turn_run(struct turn *t)
 
 static int alloc_arrays(struct turn *t)
 {
-	size_t buckets = t->conf.buckets;
+	/* The number of buckets may change; pages that are never touched cost nothing. */
+	size_t buckets = BUCKETS_MAX;
 
 	t->empty = malloc(buckets / 8);
 	if (!t->empty)
@@ -554,11 +572,13 @@ static void fill_agent_params(struct turn *t, const struct turn_params *p)
 
 	a->repl.n_nodes = (uint8_t)t->conf.n_nodes;
 	a->repl.n_services = (uint8_t)t->conf.n_services;
-	a->repl.buckets = t->conf.buckets;
+	a->repl.layout.buckets = t->conf.buckets;
+	for (unsigned int i = 0; i < t->conf.n_services; i++)
+		a->repl.layout.hash[i] = (uint8_t)t->conf.service[i].hash;
 	a->repl.ignore_quorum = t->conf.quorum == QUORUM_IGNORE;
 	a->self = (uint8_t)t->self;
 	a->incarnation = p->incarnation;
-	a->config = conf_digest(&t->conf);
+	a->config = control_config(&t->conf);
 	/* A node out of the group for longer than any reconfiguration of it takes is not coming back. */
 	for (unsigned int i = 0; i < t->conf.n_nodes; i++)
 		memcpy(a->node_name[i + 1], t->conf.node[i].name, NAME_SIZE);
@@ -601,6 +621,9 @@ int turn_new(struct turn **out, const struct turn_params *p)
 		fill_services(t, p);
 		fill_agent_params(t, p);
 		fill_net(t, p);
+		err = ways_prepare(t);
+	}
+	if (!err) {
 		err = agent_new(&t->agent, &t->ap, &agent_ops, t);
 	}
 	if (!err)
@@ -615,9 +638,73 @@ int turn_new(struct turn **out, const struct turn_params *p)
 	return 0;
 }
 
-struct rules_want *turn_want(struct turn *t)
+/* One device per peer and kind, for all services that want that kind. */
+static void want_tunnels(struct turn *t)
 {
-	return &t->want;
+	struct tunnel_want w = { .self = (uint8_t)t->self, .vxlan_port = t->conf.vxlan_port };
+
+	for (unsigned int i = 0; i < t->conf.n_services; i++) {
+		const struct conf_service *c = &t->conf.service[i];
+
+		w.vxlan |= c->redirect == REDIRECT_VXLAN;
+		for (unsigned int k = 0; c->redirect == REDIRECT_IPIP && k < c->n_vips; k++) {
+			w.ipip4 |= c->vip[k].family == AF_INET;
+			w.ipip6 |= c->vip[k].family == AF_INET6;
+		}
+	}
+	if (!w.ipip4 && !w.ipip6 && !w.vxlan)
+		return;
+	w.local = t->conf.node[t->self - 1].addr;
+	for (unsigned int id = 1; id <= t->conf.n_nodes; id++) {
+		if (id == t->self)
+			continue;
+		w.peer = (uint8_t)id;
+		w.remote = t->conf.node[id - 1].addr;
+		t->setup->tunnel[t->setup->n_tunnels++] = w;
+	}
+}
+
+int turn_setup(struct turn *t, struct setup *setup, bool afresh)
+{
+	int err;
+
+	t->setup = setup;
+	want_tunnels(t);
+	err = setup_begin(setup, &t->want, afresh);
+	/* The queues before the rules: a queue that nobody reads drops. */
+	if (!err)
+		err = flowpath_open(t);
+	if (!err)
+		err = ways_open(t);
+	if (err)
+		return err;
+	ways_fill(t);
+	return setup_open(setup, &t->want);
+}
+
+static void open_probe(struct turn *t)
+{
+	struct probe_target target[SERVICES_MAX * VIPS_MAX];
+	unsigned int n = 0;
+	int err;
+
+	for (unsigned int i = 0; i < t->conf.n_services; i++) {
+		const struct conf_service *c = &t->conf.service[i];
+
+		for (unsigned int k = 0; k < c->n_vips; k++, n++) {
+			memcpy(target[n].interface, t->service[i].interface, IFNAME_SIZE);
+			if (c->dispatch == DISPATCH_FLOOD)
+				addr_shared_mac(&c->vip[k], c->mac == MAC_UNICAST, target[n].mac);
+			else
+				memset(target[n].mac, 0xff, sizeof(target[n].mac));
+		}
+	}
+	err = probe_open(&t->probe, target, n, t->net.key, t->self);
+	if (err) {
+		log_msg(LOG_WARNING, "start", "no frames can be probed: %s", strerror(-err));
+		t->probe = NULL;
+	}
+	t->ctx.probe = t->probe;
 }
 
 static int start_ctl(struct turn *t)
@@ -638,12 +725,11 @@ static int start_ctl(struct turn *t)
 	return err < 0 ? err : 0;
 }
 
-int turn_start(struct turn *t, struct setup *setup)
+int turn_start(struct turn *t)
 {
 	int64_t now = now_ms();
 	int err;
 
-	t->setup = setup;
 	err = flows_open(&t->flows);
 	if (!err)
 		err = sd_event_new(&t->event);
@@ -651,6 +737,7 @@ int turn_start(struct turn *t, struct setup *setup)
 		log_msg(LOG_ERR, "start", "cannot prepare: %s", strerror(-err));
 		return err;
 	}
+	open_probe(t);	/* before the heartbeat: it takes the key */
 	err = start_heartbeat(t);
 	if (!err)
 		err = start_ctl(t);
@@ -681,6 +768,9 @@ void turn_free(struct turn *t)
 	server_close(t->server);
 	sd_event_unref(t->event);
 	events_free(t->events);
+	probe_close(t->probe);
+	flowpath_close(t);
+	ways_close(t);
 	flows_close(t->flows);
 	agent_free(t->agent);
 	for (unsigned int i = 0; i < SERVICES_MAX; i++) {
