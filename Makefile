@@ -37,7 +37,7 @@ RULES_PLAN := rules_mk rules_build rules_ingress rules_action rules_icmp rules_f
 RULES   := rules rules_probe $(RULES_PLAN) rules_enc rules_nl rules_queue rules_lease
 IO      := $(RULES) netif netif_vip netif_mac netif_sysctl netif_link flows group key hellosock $(EARLY)
 CTL     := proto table server cmds status trace events
-DAEMON  := main setup turn turn_group control heartbeat
+DAEMON  := main setup turn turn_group ways flowpath control heartbeat
 
 obj = $(addprefix $(O)/,$(addsuffix .o,$(1)))
 UTIL_O := $(call obj,$(addprefix clusterd/util/,$(UTIL)))

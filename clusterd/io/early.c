@@ -68,7 +68,7 @@ static void fill_services(struct early *e, const struct rules_want *want)
 
 		e->service[i] = (struct early_service){
 			.seed = s->seed, .buckets = s->buckets, .first = e->conf.total,
-			.with_port = s->conf->hash == HASH_SOURCE_PORT,
+			.with_port = s->hash == HASH_SOURCE_PORT,
 		};
 		e->conf.total += s->buckets;
 	}
@@ -288,11 +288,14 @@ int early_refresh(struct early *e)
 
 /* ---- verdicts ---- */
 
-static uint8_t verdict_of(const struct bucket_action *a)
+/* What depends on more than the bucket is the rules' business: who handed it over, a flow map, a SYN. */
+static uint8_t verdict_of(const struct rules_service *s, const struct bucket_action *a)
 {
+	if (s->freeze || s->conf->sched != SCHED_HASH)
+		return EARLY_PASS;
 	switch ((enum bucket_state)a->state) {
 	case BUCKET_FOREIGN:
-		return EARLY_DROP;
+		return s->conf->dispatch == DISPATCH_FLOOD ? EARLY_DROP : EARLY_PASS;
 	case BUCKET_MINE:
 		return EARLY_ACCEPT;
 	case BUCKET_ARRIVING:
@@ -313,7 +316,7 @@ static bool as_loaded(const struct early *e, const struct rules_want *want)
 	for (unsigned int i = 0; i < want->n_services; i++)
 		if (want->service[i].seed != e->service[i].seed ||
 		    want->service[i].buckets != e->service[i].buckets ||
-		    (want->service[i].conf->hash == HASH_SOURCE_PORT) !=
+		    (want->service[i].hash == HASH_SOURCE_PORT) !=
 		    (e->service[i].with_port != 0))
 			return false;
 	return true;
@@ -328,7 +331,7 @@ static void write_verdicts(struct early *e, const struct rules_want *want, bool 
 		const struct rules_service *s = &want->service[i];
 
 		for (uint32_t b = 0; b < s->buckets; b++, v++) {
-			uint8_t to = verdict_of(&s->action[b]);
+			uint8_t to = verdict_of(s, &s->action[b]);
 
 			if (*v != to)
 				*v = hold ? EARLY_PASS : to;

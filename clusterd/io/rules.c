@@ -4,12 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <libmnl/libmnl.h>
 #include <linux/filter.h>
@@ -18,6 +16,7 @@
 
 #include "io/rules.h"
 #include "io/rules_nl.h"
+#include "io/rules_build.h"
 #include "io/rules_plan.h"
 #include "io/rules_priv.h"
 
@@ -32,6 +31,13 @@ struct ident {
 	enum conf_hash hash;
 };
 
+/* The numbers in one map of one service; 'n' 0: there is no such map. */
+struct codes {
+	uint32_t n;
+	uint16_t *c;
+};
+#define N_CODES (2 * SERVICES_MAX)	/* of service i: 2 i is map sI_b, 2 i + 1 is sI_o */
+
 struct rules {
 	struct rules_nl *nl;
 	int event_fd;
@@ -43,7 +49,7 @@ struct rules {
 	struct rules_plan plan;
 	unsigned int n_services;
 	struct ident ident[SERVICES_MAX];
-	uint16_t *code[SERVICES_MAX];
+	struct codes code[N_CODES];
 	struct rules_timing timing;
 	char error[256];
 };
@@ -178,9 +184,9 @@ static void forget(struct rules *r)
 {
 	unsigned int i;
 
-	for (i = 0; i < SERVICES_MAX; i++) {
-		free(r->code[i]);
-		r->code[i] = NULL;
+	for (i = 0; i < N_CODES; i++) {
+		free(r->code[i].c);
+		r->code[i] = (struct codes){ 0 };
 	}
 	rules_plan_free(&r->plan);
 	r->n_services = 0;
@@ -284,18 +290,27 @@ struct change {
 	struct rules_plan plan;
 	struct rules_diff diff;
 	struct ident ident[SERVICES_MAX];
-	uint16_t *code[SERVICES_MAX];
-	uint32_t n_buckets;	/* differing, over all services */
+	struct codes code[N_CODES];
+	uint32_t n_buckets;	/* differing, over all maps */
 };
 
 static void change_free(struct change *c)
 {
 	unsigned int i;
 
-	for (i = 0; i < SERVICES_MAX; i++)
-		free(c->code[i]);
+	for (i = 0; i < N_CODES; i++)
+		free(c->code[i].c);
 	rules_diff_free(&c->diff);
 	rules_plan_free(&c->plan);
+}
+
+static int codes_make(struct codes *c, uint32_t n)
+{
+	c->c = calloc(n, sizeof(*c->c));
+	if (!c->c)
+		return -ENOMEM;
+	c->n = n;
+	return 0;
 }
 
 static int change_codes(struct rules *r, struct change *c, const struct rules_want *want)
@@ -305,18 +320,21 @@ static int change_codes(struct rules *r, struct change *c, const struct rules_wa
 
 	for (i = 0; i < want->n_services; i++) {
 		const struct rules_service *s = &want->service[i];
+		struct codes *now = &c->code[2 * i], *old = &c->code[2 * i + 1];
 		struct ident *id = &c->ident[i];
 
 		memset(id, 0, sizeof(*id));
 		snprintf(id->name, sizeof(id->name), "%s", s->conf->name);
 		id->seed = s->seed;
 		id->buckets = s->buckets;
-		id->hash = s->conf->hash;
-		c->code[i] = malloc(s->buckets * sizeof(*c->code[i]));
-		if (!c->code[i])
+		id->hash = s->hash;
+		if (codes_make(now, s->buckets) ||
+		    (build_has_old(s) && codes_make(old, s->old.buckets)))
 			return fail(r, -ENOMEM, "out of memory");
-		for (b = 0; b < s->buckets; b++)
-			c->code[i][b] = rules_code(&s->action[b]);
+		for (b = 0; b < now->n; b++)
+			now->c[b] = rules_code(s, &s->action[b]);
+		for (b = 0; b < old->n; b++)
+			old->c[b] = rules_old_code(s->old.owner[b], want->self);
 	}
 	return 0;
 }
@@ -354,17 +372,17 @@ static int change_make(struct rules *r, struct change *c, const struct rules_wan
 	return ret ? fail(r, ret, "rules cannot be compared: %s", strerror(-ret)) : 0;
 }
 
-/* Brings the code arrays to the shape of 'want': empty maps for services that are new. */
+/* Brings the code arrays to the shape of 'want': empty maps where they are new. */
 static int shape_codes(struct rules *r, const struct change *c, unsigned int n)
 {
 	unsigned int i;
 
-	for (i = 0; i < SERVICES_MAX; i++) {
-		if (i < n && i < r->n_services && !c->diff.rebuild)
+	for (i = 0; i < N_CODES; i++) {
+		if (r->code[i].n == c->code[i].n && !c->diff.rebuild)
 			continue;
-		free(r->code[i]);
-		r->code[i] = i < n ? calloc(c->ident[i].buckets, sizeof(uint16_t)) : NULL;
-		if (i < n && !r->code[i])
+		free(r->code[i].c);
+		r->code[i] = (struct codes){ 0 };
+		if (c->code[i].n && codes_make(&r->code[i], c->code[i].n))
 			return -ENOMEM;
 	}
 	memcpy(r->ident, c->ident, sizeof(r->ident));
@@ -372,10 +390,23 @@ static int shape_codes(struct rules *r, const struct change *c, unsigned int n)
 	return 0;
 }
 
+/* What map 'i' holds before the change. */
+static const uint16_t *had(const struct rules *r, const struct change *c, unsigned int i)
+{
+	static const uint16_t zero[BUCKETS_MAX];
+
+	return r->code[i].n == c->code[i].n && !c->diff.rebuild ? r->code[i].c : zero;
+}
+
+static void put_codes(struct rules *r, unsigned int i, const uint16_t *have, const uint16_t *want,
+		      uint32_t from, uint32_t to)
+{
+	rules_batch_buckets(&r->batch, i / 2, i % 2 ? 'o' : 'b', have, want, from, to);
+}
+
 /* The operations before the buckets, and if all fits, everything. */
 static int commit_first(struct rules *r, struct change *c, const struct rules_want *want, bool all)
 {
-	static const uint16_t zero[BUCKETS_MAX];
 	unsigned int i;
 	int ret;
 
@@ -383,9 +414,8 @@ static int commit_first(struct rules *r, struct change *c, const struct rules_wa
 	for (i = 0; i < c->diff.n_pre; i++)
 		rules_batch_op(&r->batch, &c->diff.op[i]);
 	if (all) {
-		for (i = 0; i < want->n_services; i++)
-			rules_batch_buckets(&r->batch, i, c->diff.rebuild || i >= r->n_services ?
-					    zero : r->code[i], c->code[i], 0, c->ident[i].buckets);
+		for (i = 0; i < N_CODES; i++)
+			put_codes(r, i, had(r, c, i), c->code[i].c, 0, c->code[i].n);
 		for (i = c->diff.n_pre; i < c->diff.n; i++)
 			rules_batch_op(&r->batch, &c->diff.op[i]);
 	}
@@ -394,15 +424,16 @@ static int commit_first(struct rules *r, struct change *c, const struct rules_wa
 		return ret;
 	if (shape_codes(r, c, want->n_services))
 		return fail(r, -ENOMEM, "out of memory");
-	for (i = 0; all && i < want->n_services; i++)
-		memcpy(r->code[i], c->code[i], c->ident[i].buckets * sizeof(uint16_t));
+	for (i = 0; all && i < N_CODES; i++)
+		if (c->code[i].n)
+			memcpy(r->code[i].c, c->code[i].c, c->code[i].n * sizeof(uint16_t));
 	return 0;
 }
 
-static int commit_buckets(struct rules *r, struct change *c, unsigned int service)
+static int commit_codes(struct rules *r, struct change *c, unsigned int i)
 {
-	uint32_t total = c->ident[service].buckets, from, to, n;
-	uint16_t *have = r->code[service], *want = c->code[service];
+	uint32_t total = c->code[i].n, from, to, n;
+	uint16_t *have = r->code[i].c, *want = c->code[i].c;
 	int ret;
 
 	for (from = 0; from < total; from = to) {
@@ -410,7 +441,7 @@ static int commit_buckets(struct rules *r, struct change *c, unsigned int servic
 		if (!n)
 			continue;
 		rules_batch_begin(&r->batch);
-		rules_batch_buckets(&r->batch, service, have, want, from, to);
+		put_codes(r, i, have, want, from, to);
 		ret = commit(r);
 		if (ret)
 			return ret;
@@ -431,15 +462,17 @@ static int commit_last(struct rules *r, struct change *c)
 	return commit(r);
 }
 
-static uint32_t count_buckets(const struct rules *r, const struct change *c, unsigned int n)
+static uint32_t count_codes(const struct rules *r, const struct change *c)
 {
 	uint32_t sum = 0, b;
 	unsigned int i;
 
-	for (i = 0; i < n; i++)
-		for (b = 0; b < c->ident[i].buckets; b++)
-			sum += c->code[i][b] != (c->diff.rebuild || i >= r->n_services ? 0 :
-						 r->code[i][b]);
+	for (i = 0; i < N_CODES; i++) {
+		const uint16_t *have = had(r, c, i);
+
+		for (b = 0; b < c->code[i].n; b++)
+			sum += c->code[i].c[b] != have[b];
+	}
 	return sum;
 }
 
@@ -459,8 +492,8 @@ static int change_apply(struct rules *r, struct change *c, const struct rules_wa
 		}
 		r->known = false;
 	}
-	for (i = 0; !all && !ret && i < want->n_services; i++)
-		ret = commit_buckets(r, c, i);
+	for (i = N_CODES; !all && !ret && i-- > 0;)
+		ret = commit_codes(r, c, i);	/* sI_o first: sI_b makes use of it */
 	if (!all && !ret)
 		ret = commit_last(r, c);
 	/*
@@ -484,7 +517,7 @@ int rules_commit(struct rules *r, const struct rules_want *want)
 	int ret = change_make(r, &c, want);
 
 	if (!ret) {
-		c.n_buckets = count_buckets(r, &c, want->n_services);
+		c.n_buckets = count_codes(r, &c);
 		if (c.diff.n || c.n_buckets)
 			ret = change_apply(r, &c, want);
 	}
@@ -653,11 +686,15 @@ int rules_repair(struct rules *r, const struct rules_want *want)
 		if (ret)
 			return ret;
 	}
-	for (i = 0; i < r->plan.n_obj; i++)
-		chains += r->plan.obj[i].kind == OBJ_CHAIN && r->plan.obj[i].family == RULES_NETDEV;
+	for (i = 0; i < r->plan.n_obj; i++) {
+		const struct rules_obj *o = &r->plan.obj[i];
+
+		chains += o->kind == OBJ_CHAIN && o->family == RULES_NETDEV;
+		if (o->kind == OBJ_TABLE && !found_table(r, &f, o->family))
+			r->known = false;
+	}
 	/* Nobody can change a table that we own, but a device that goes takes its chain along. */
-	if (!found_table(r, &f, RULES_NETDEV) || !found_table(r, &f, RULES_INET) ||
-	    !found_table(r, &f, RULES_ARP) || !found_table(r, &f, RULES_IP6) || f.n_chains != chains)
+	if (f.n_chains != chains)
 		r->known = false;
 	return rules_commit(r, want);
 }
@@ -702,7 +739,10 @@ static int counter(struct rules *r, uint8_t family, const char *name, uint64_t *
 
 int rules_counters(struct rules *r, unsigned int service, struct rules_counters *out)
 {
+	static const uint8_t family[] = { RULES_IP, RULES_IP6 };
 	char name[OBJ_NAME];
+	unsigned int i;
+	uint64_t n;
 	int ret;
 
 	memset(out, 0, sizeof(*out));
@@ -718,107 +758,13 @@ int rules_counters(struct rules *r, unsigned int service, struct rules_counters 
 		ret = counter(r, RULES_NETDEV, name, &out->handed);
 	if (!ret)
 		ret = counter(r, RULES_INET, "unknown", &out->unknown);
+	snprintf(name, sizeof(name), "s%u_second", service);
+	for (i = 0; !ret && i < 2; i++) {
+		ret = counter(r, family[i], name, &n);
+		if (ret == -ENOENT)	/* a service that never hands on behind prerouting */
+			ret = 0;
+		else
+			out->second += n;
+	}
 	return ret;
-}
-
-/* ---- can this kernel do it? ---- */
-
-static int probe_rules(char *why, size_t size)
-{
-	struct conf_service conf = {
-		.name = "probe", .n_vips = 2, .n_ports = 2,
-		.port = { { 6, 80, 80 }, { 17, 1000, 2000 } }, .hash = HASH_SOURCE_PORT,
-	};
-	struct bucket_action action[BUCKETS_MIN] = {
-		{ BUCKET_MINE, NOBODY }, { BUCKET_LEAVING, 2 },
-	};
-	struct rules_peer peer = { .id = 2, .mac = { 2, 0, 0, 0, 0, 1 } };
-	struct rules_service service = {
-		.conf = &conf, .interface = "lo", .seed = 1, .buckets = BUCKETS_MIN,
-		.action = action, .n_peers = 1, .peer = &peer,
-	};
-	struct rules_want want = { .n_services = 1, .service = &service };
-	struct rules *r;
-	int ret;
-
-	addr_parse(&conf.vip[0], "192.0.2.1");
-	addr_parse(&conf.vip[1], "2001:db8::1");
-	addr_parse(&peer.addr4, "192.0.2.2");
-	addr_parse(&peer.addr6, "2001:db8::2");
-	ret = rules_open(&r, NULL);
-	if (ret) {
-		snprintf(why, size, "netfilter netlink socket: %s; needs nfnetlink, nf_tables",
-			 strerror(-ret));
-		return ret;
-	}
-	ret = rules_guard_install(r, &want);
-	if (!ret)
-		ret = rules_commit(r, &want);
-	if (ret)
-		snprintf(why, size, "%s", rules_strerror(r));
-	rules_close(r);
-	return ret;
-}
-
-static int probe_lease(char *why, size_t size)
-{
-	char lo[1][IFNAME_SIZE] = { "lo" };
-	struct lease_table *t;
-	int ret = lease_table_open(&t, lo, 1);
-
-	if (!ret) {
-		ret = lease_table_start(t, 1000);
-		if (!ret)
-			ret = lease_table_renew(t, 1000);
-		lease_table_close(t);
-	}
-	if (ret)
-		snprintf(why, size, "table netdev " LEASE_TABLE ": %s", strerror(-ret));
-	return ret;
-}
-
-struct probe_answer {
-	int ret;
-	char why[256];
-};
-
-int rules_probe(char *why, size_t size)
-{
-	struct probe_answer a = { .ret = -EIO, .why = "the probe process died" };
-	int fd[2], status;
-	ssize_t n;
-	pid_t pid;
-
-	if (pipe2(fd, O_CLOEXEC))
-		return -errno;
-	pid = fork();
-	if (pid < 0) {
-		a.ret = -errno;
-		close(fd[0]);
-		close(fd[1]);
-		return a.ret;
-	}
-	if (!pid) {
-		memset(&a, 0, sizeof(a));
-		if (unshare(CLONE_NEWNET)) {
-			a.ret = -errno;
-			snprintf(a.why, sizeof(a.why), "a network namespace: %s%s", strerror(errno),
-				 errno == EPERM ? " (run as root)" : "");
-		}
-		if (!a.ret)
-			a.ret = probe_rules(a.why, sizeof(a.why));
-		if (!a.ret)
-			a.ret = probe_lease(a.why, sizeof(a.why));
-		n = write(fd[1], &a, sizeof(a));
-		_exit(n != sizeof(a));
-	}
-	close(fd[1]);
-	n = read(fd[0], &a, sizeof(a));
-	close(fd[0]);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (n != sizeof(a))
-		a.ret = -EIO;
-	snprintf(why, size, "%s", a.why);
-	return a.ret;
 }

@@ -153,6 +153,14 @@ int rules_repair(struct rules *r, const struct rules_want *want);
 const char *rules_strerror(const struct rules *r);
 
 /*
+ * The interfaces that VIP packets arrive at, each once: those of the services, then the tunnel devices
+ * of their peers.  At most 'max'; RULES_INTERFACES_MAX is enough.  Returns how many.
+ */
+#define RULES_INTERFACES_MAX (SERVICES_MAX + 3 * NODES_MAX)
+unsigned int rules_interfaces(const struct rules_want *want, char (*name)[IFNAME_SIZE],
+			      unsigned int max);
+
+/*
  * Packets per service index: accepted, dropped as foreign, handed on at ingress, handed on because
  * unknown here (second chances).  'unknown' (mid-stream packets that conntrack does not know) is
  * counted for the whole node, the same for every service.

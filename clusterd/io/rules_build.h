@@ -97,6 +97,11 @@ void build_arp_match(struct rules_mk *b, const struct addr *vip);
 
 /* Dispatch announce or route: packets arrive at any node and are handed on. */
 bool build_handed(const struct rules_service *s);
+/* Does a scheduler pick the node?  No: rules_sched.c, which then makes the chains, is not there yet. */
+static inline bool build_scheduled(const struct rules_service *s)
+{
+	return false;
+}
 /* There are flows of before a change of the hash, which the old owners may still have. */
 bool build_has_old(const struct rules_service *s);
 /* The peer with this id if its packets can be told; else NULL. */
@@ -115,6 +120,8 @@ void build_drop(struct rules_mk *b, unsigned int i);
 void build_accept(struct rules_mk *b, unsigned int i);
 /* Bucket of source address and, 'port', source port -> REG(8); uses those below. */
 void build_hash(struct rules_mk *b, uint32_t seed, uint32_t buckets, bool port, bool v4);
+/* reg &= mask, 2 bytes in network order. */
+void build_mask16(struct rules_mk *b, uint8_t reg, uint16_t mask);
 /* Code in REG(8): leaves it in the mark too, goes where 'map' says. */
 void build_go_by_code(struct rules_mk *b, const char *map);
 /* (protocol, destination port) rules for the port ranges of 'i': goto 'to'. */
@@ -139,8 +146,7 @@ void build_sched(struct rules_mk *b, const struct rules_want *w, unsigned int i)
 /* Sets, maps and chains for all services; then the rules of base chains that lead there. */
 void build_vip_chains(struct rules_mk *b, const struct rules_want *w);
 void build_frag_chains(struct rules_mk *b, const struct rules_want *w);
-void build_frag_first(struct rules_mk *b, const struct rules_want *w);	/* before the services */
-void build_frag_last(struct rules_mk *b, const struct rules_want *w);	/* behind them */
+void build_fragments(struct rules_mk *b, const struct rules_want *w);
 void build_neighbours(struct rules_mk *b, const struct rules_want *w, bool arp);
 
 void build_ingress(struct rules_mk *b, const struct rules_want *w, const int *ifindex);

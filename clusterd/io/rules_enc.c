@@ -319,13 +319,13 @@ static void put_buckets(struct rules_batch *b, bool add, const char *set, const 
 		b->n--;		/* nothing to say */
 }
 
-void rules_batch_buckets(struct rules_batch *b, unsigned int service, const uint16_t *have,
-			 const uint16_t *want, uint32_t from, uint32_t to)
+void rules_batch_buckets(struct rules_batch *b, unsigned int service, char map,
+			 const uint16_t *have, const uint16_t *want, uint32_t from, uint32_t to)
 {
 	char set[OBJ_NAME];
 	uint32_t i;
 
-	snprintf(set, sizeof(set), "s%u_b", service);
+	snprintf(set, sizeof(set), "s%u_%c", service, map);
 	for (i = from; i < to && !b->failed;)
 		put_buckets(b, false, set, have, want, &i, to);
 	for (i = from; i < to && !b->failed;)

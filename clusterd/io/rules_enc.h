@@ -28,10 +28,11 @@ struct rules_batch {
 void rules_batch_begin(struct rules_batch *b);
 void rules_batch_op(struct rules_batch *b, const struct rules_op *op);
 /*
- * The differing buckets of [from, to) in the map of service 'service': deletions, then additions.
+ * The differing buckets of [from, to) in a map of service 'service': deletions, then additions.
+ * 'map': 'b' (sI_b, bucket -> code) or 'o' (sI_o, bucket of the old table -> code).
  */
-void rules_batch_buckets(struct rules_batch *b, unsigned int service, const uint16_t *have,
-			 const uint16_t *want, uint32_t from, uint32_t to);
+void rules_batch_buckets(struct rules_batch *b, unsigned int service, char map,
+			 const uint16_t *have, const uint16_t *want, uint32_t from, uint32_t to);
 /* Removes a table by name. */
 void rules_batch_del_table(struct rules_batch *b, uint8_t family, const char *name);
 /* The lease: one element that lives 'ms' (0: removal). */

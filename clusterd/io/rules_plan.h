@@ -169,6 +169,9 @@ void rules_diff_free(struct rules_diff *d);
 /* One bucket of service 's' as its map sI_b holds it; 0: no element (foreign). */
 uint16_t rules_code(const struct rules_service *s, const struct bucket_action *a);
 
+/* One bucket of the old table as map sI_o holds it; 0: no element (nobody, or this node itself). */
+uint16_t rules_old_code(uint8_t owner, uint8_t self);
+
 /*
  * The next piece of the difference of two code arrays: the first index after 'from' such that
  * [from, index) has at most 'max' differing buckets, and '*n' of them.  'total' when done.

@@ -102,7 +102,7 @@ static void check_buckets(int family, enum conf_hash hash, unsigned int n)
 	unsigned int mine = 0, foreign = 0;
 
 	node_close(N1);
-	node[N1].conf.hash = hash;
+	node[N1].service.hash = hash;
 	memset(node[N1].action, 0, sizeof(node[N1].action));
 	node_open(N1);
 	for (unsigned int i = 0; i < n; i++) {
@@ -430,7 +430,8 @@ static void check_far(void)
 						      (uint16_t)(7000 + i) };
 	for (unsigned int i = 0; i < 2; i++)
 		service[i] = (struct rules_service){ .conf = &conf[i], .interface = "there",
-			.seed = 100 + i, .buckets = 128, .action = action[i] };
+			.seed = 100 + i, .buckets = 128, .hash = HASH_SOURCE_PORT,
+			.action = action[i] };
 	if (early_open(&early, &want, why, sizeof(why)))
 		die(why);
 	index = (int)if_nametoindex("here");

@@ -72,13 +72,13 @@ static void print_batch(FILE *f, const struct rules_batch *b)
 static void test_golden(void **state)
 {
 	struct conf_service conf = {
-		.name = "web", .n_vips = 2, .n_ports = 2, .hash = HASH_SOURCE_PORT,
+		.name = "web", .n_vips = 2, .n_ports = 2,
 		.port = { { 6, 80, 80 }, { 17, 1000, 2000 } },
 	};
 	struct bucket_action action[64] = { { BUCKET_MINE, NOBODY } };
 	struct rules_peer peer = { .id = 2, .mac = { 2, 0, 0, 0, 0, 2 } };
 	struct rules_service service = {
-		.conf = &conf, .interface = "eth0", .seed = 0x12345678, .buckets = 64,
+		.conf = &conf, .interface = "eth0", .seed = 0x12345678, .hash = HASH_SOURCE_PORT, .buckets = 64,
 		.action = action, .n_peers = 1, .peer = &peer,
 	};
 	struct rules_want want = { .n_services = 1, .service = &service };
@@ -101,7 +101,7 @@ static void test_golden(void **state)
 	rules_batch_begin(&b);
 	for (i = 0; i < d.n; i++)
 		rules_batch_op(&b, &d.op[i]);
-	rules_batch_buckets(&b, 0, have, codes, 0, 64);
+	rules_batch_buckets(&b, 0, 'b', have, codes, 0, 64);
 	rules_batch_del_table(&b, RULES_INET, "clusterd_guard");
 	rules_batch_end(&b);
 	rules_batch_genid(&b, 0xabcd);
@@ -208,14 +208,14 @@ static void test_buckets(void **state)
 			want[i] = round == 1 ? 2 : round == 4 ? 0 : (uint16_t)(random() % 4);
 		}
 		rules_batch_begin(&b);
-		rules_batch_buckets(&b, 3, have, want, 0, BUCKETS_MAX);
+		rules_batch_buckets(&b, 3, 'b', have, want, 0, BUCKETS_MAX);
 		rules_batch_end(&b);
 		assert_false(b.failed);
 		apply(&b, map);
 		assert_memory_equal(map, want, sizeof(map));
 	}
 	rules_batch_begin(&b);
-	rules_batch_buckets(&b, 3, want, want, 0, BUCKETS_MAX);
+	rules_batch_buckets(&b, 3, 'b', want, want, 0, BUCKETS_MAX);
 	rules_batch_end(&b);
 	assert_int_equal(b.n, 2);	/* nothing to say: begin and end */
 	rules_batch_free(&b);

@@ -33,13 +33,13 @@ static void make(struct setup *s)
 
 	memset(s, 0, sizeof(*s));
 	s->conf[0] = (struct conf_service){
-		.name = "web", .n_vips = 2, .n_ports = 3, .hash = HASH_SOURCE_PORT,
+		.name = "web", .n_vips = 2, .n_ports = 3,
 		.port = { { 6, 80, 80 }, { 17, 53, 53 }, { 6, 8000, 8010 } },
 	};
 	addr_parse(&s->conf[0].vip[0], "10.77.0.250");
 	addr_parse(&s->conf[0].vip[1], "fd77::250");
 	s->conf[1] = (struct conf_service){
-		.name = "mail", .n_vips = 1, .n_ports = 1, .hash = HASH_SOURCE,
+		.name = "mail", .n_vips = 1, .n_ports = 1,
 		.port = { { 6, 25, 25 } },
 	};
 	addr_parse(&s->conf[1].vip[0], "10.77.0.250");
@@ -52,6 +52,7 @@ static void make(struct setup *s)
 		s->service[i] = (struct rules_service){
 			.conf = &s->conf[i], .interface = "eth0", .seed = 0x1000 + i,
 			.buckets = N_BUCKETS, .action = s->action[i], .n_peers = 2, .peer = s->peer,
+			.hash = i ? HASH_SOURCE : HASH_SOURCE_PORT,
 		};
 		s->ifindex[i] = 4;
 	}
@@ -130,19 +131,42 @@ static void test_bad_input(void **state)
 	assert_int_equal(p.n_obj, 0);
 }
 
+static uint16_t code_of(const struct setup *s, unsigned int state, unsigned int to)
+{
+	return rules_code(&s->service[0], &(struct bucket_action){ (uint8_t)state, (uint8_t)to });
+}
+
 static void test_codes(void **state)
 {
-	uint16_t code[BUCKET_STATES_N];
-	unsigned int i, k;
+	static const enum bucket_state kinds[] = {
+		BUCKET_FOREIGN, BUCKET_MINE, BUCKET_ARRIVING, BUCKET_ADOPTING, BUCKET_LEAVING,
+	};
+	unsigned int i, k, id;
+	struct setup s;
 
-	for (i = 0; i < BUCKET_STATES_N; i++) {
-		code[i] = rules_code(&(struct bucket_action){ (uint8_t)i, 5 });
-		for (k = 0; k < i; k++)
-			assert_int_not_equal(code[i], code[k]);
+	make(&s);
+	/* flood: what the other node of a foreign, adopting or draining bucket is does not matter */
+	assert_int_equal(code_of(&s, BUCKET_FOREIGN, 5), 0);
+	assert_int_equal(code_of(&s, BUCKET_ADOPTING, 5), code_of(&s, BUCKET_ADOPTING, NOBODY));
+	assert_int_equal(code_of(&s, BUCKET_DRAINING, 5), code_of(&s, BUCKET_LEAVING, NOBODY));
+	assert_int_not_equal(code_of(&s, BUCKET_LEAVING, 5), code_of(&s, BUCKET_LEAVING, 6));
+	assert_int_not_equal(code_of(&s, BUCKET_ARRIVING, 5), code_of(&s, BUCKET_ARRIVING, 6));
+	s.conf[0].dispatch = DISPATCH_ROUTE;
+	for (id = 1; id <= NODES_MAX; id++) {
+		for (i = 0; i < 5; i++) {
+			for (k = 0; k < i; k++)
+				assert_int_not_equal(code_of(&s, kinds[i], id),
+						     code_of(&s, kinds[k], id));
+			if (kinds[i] != BUCKET_MINE)
+				assert_int_not_equal(code_of(&s, kinds[i], id),
+						     code_of(&s, kinds[i], id - 1));
+		}
+		assert_int_equal(code_of(&s, BUCKET_DRAINING, id), code_of(&s, BUCKET_LEAVING, id));
 	}
-	assert_int_equal(code[BUCKET_FOREIGN], 0);
-	assert_int_not_equal(rules_code(&(struct bucket_action){ BUCKET_LEAVING, 1 }),
-			     rules_code(&(struct bucket_action){ BUCKET_LEAVING, 64 }));
+	assert_int_equal(code_of(&s, BUCKET_FOREIGN, NOBODY), 0);
+	assert_int_equal(rules_old_code(NOBODY, 1), 0);
+	assert_int_equal(rules_old_code(1, 1), 0);
+	assert_int_equal(rules_old_code(2, 1), RULES_MARK_NODE(2));
 }
 
 static void test_chunks(void **state)
@@ -235,24 +259,32 @@ static void test_peer_moves(void **state)
 
 	make(&s);
 	live(&a, &s);
-	s.peer[1].mac[0] = 2;	/* now it is known: the chain hands over, the sets have it */
+	s.peer[1].mac[0] = 2;	/* now it is known: chains for it, the sets have it */
 	s.peer[1].mac[5] = 3;
 	live(&b, &s);
 	assert_int_equal(rules_plan_diff(&d, &a, &b), 0);
 	assert_false(d.rebuild);
-	assert_int_equal(ops(&d, VERB_FLUSH, OBJ_CHAIN, NULL), 2);
-	assert_int_equal(ops(&d, VERB_FLUSH, OBJ_CHAIN, "s0_to3"), 1);
-	assert_int_equal(ops(&d, VERB_ADD, OBJ_ELEM, NULL), 2);
+	assert_int_equal(ops(&d, VERB_FLUSH, OBJ_CHAIN, NULL), 0);
+	assert_int_equal(ops(&d, VERB_ADD, OBJ_CHAIN, NULL), 6);
+	assert_int_equal(ops(&d, VERB_ADD, OBJ_CHAIN, "s0_to3"), 1);
+	assert_int_equal(ops(&d, VERB_ADD, OBJ_ELEM, NULL), 6);
 	assert_int_equal(ops(&d, VERB_ADD, OBJ_ELEM, "s1_peers"), 1);
-	assert_int_equal(ops(&d, VERB_ADD, OBJ_RULE, NULL), 8);
-	assert_int_equal(d.n, 12);
+	assert_int_equal(ops(&d, VERB_ADD, OBJ_RULE, "s0_fwd3"), 2);	/* IPv4, and none else */
 	assert_int_equal(d.n_pre, d.n);
 	rules_diff_free(&d);
 
-	/* and back: the element goes */
+	/* a bucket says 'to 3', and it is forgotten: the element leads elsewhere before the chain goes */
+	rules_plan_free(&a);
+	s.peer[1].mac[0] = s.peer[1].mac[5] = 0;
+	s.action[0][7] = (struct bucket_action){ BUCKET_LEAVING, 3 };
+	live(&a, &s);
 	assert_int_equal(rules_plan_diff(&d, &b, &a), 0);
+	assert_false(d.rebuild);
 	assert_int_equal(ops(&d, VERB_DEL, OBJ_ELEM, "s0_peers"), 1);
-	assert_int_equal(ops(&d, VERB_DEL, OBJ_ELEM, NULL), 2);
+	assert_int_equal(ops(&d, VERB_DEL, OBJ_ELEM, "s0_a"), 2);
+	assert_int_equal(ops(&d, VERB_ADD, OBJ_ELEM, "s0_a"), 1);
+	assert_int_equal(ops(&d, VERB_DEL, OBJ_CHAIN, NULL), 6);
+	assert_int_equal(d.n - d.n_pre, 12);
 	rules_diff_free(&d);
 	rules_plan_free(&a);
 	rules_plan_free(&b);
@@ -297,7 +329,7 @@ static void test_service_comes_and_goes(void **state)
 			chains++;
 	}
 	assert_int_equal(chains, flushed);
-	assert_int_equal(sets, 5);
+	assert_int_equal(sets, 6);
 	rules_diff_free(&d);
 	rules_plan_free(&one);
 	rules_plan_free(&two);
@@ -343,13 +375,13 @@ static void test_names(void **state)
 			found++;
 			assert_non_null(strstr(buf, "rule 1 of chain s"));
 		}
-		if (!strcmp(buf, "rule 3 of chain s0_to2 in table netdev clusterd")) {
+		if (!strcmp(buf, "rule 1 of chain s0_fwd2 in table netdev clusterd")) {
 			found++;
 			assert_string_equal(rules_obj_module(&p, &p.obj[i]),
 					    "nft_fwd_netdev, nf_dup_netdev");
 		}
 	}
-	assert_int_equal(found, 5);
+	assert_int_equal(found, 12);
 	rules_plan_free(&p);
 }
 
