@@ -35,8 +35,8 @@ CORE    := types msg assign repl repl_hold repl_layout repl_snap agent agent_exc
 WIRE    := msg hello flow
 RULES_PLAN := rules_mk rules_build rules_ingress rules_action rules_icmp rules_frag rules_stack rules_guard rules_plan
 RULES   := rules rules_probe $(RULES_PLAN) rules_enc rules_nl rules_queue rules_lease
-IO      := $(RULES) netif netif_vip netif_mac netif_sysctl netif_link flows group key hellosock $(EARLY)
-CTL     := proto table server cmds status trace events
+IO      := $(RULES) netif netif_vip netif_mac netif_sysctl netif_link flows group key hellosock probe $(EARLY)
+CTL     := proto table server cmds status trace events flowlist netcheck
 DAEMON  := main setup turn turn_group ways flowpath control heartbeat
 
 obj = $(addprefix $(O)/,$(addsuffix .o,$(1)))
@@ -47,7 +47,7 @@ WIRE_O := $(call obj,$(addprefix clusterd/wire/,$(WIRE)))
 IO_O   := $(call obj,$(addprefix clusterd/io/,$(IO)))
 CTL_O  := $(call obj,$(addprefix clusterd/ctl/,$(CTL)))
 DAEMON_O := $(call obj,$(addprefix clusterd/,$(DAEMON)))
-CLI_O  := $(call obj,clusterd/clusterctl $(addprefix clusterd/ctl/,proto table client local grid render watch))
+CLI_O  := $(call obj,clusterd/clusterctl $(addprefix clusterd/ctl/,proto table client local grid render watch doctor doctor_net))
 
 all: $(B)/clusterd $(B)/clusterctl
 
@@ -55,7 +55,7 @@ $(B)/clusterd: $(DAEMON_O) $(CTL_O) $(IO_O) $(WIRE_O) $(CORE_O) $(CONF_O) $(UTIL
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(call obj,$(addprefix clusterd/io/,$(RULES))) $(call obj,clusterd/core/types)
+$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(call obj,$(addprefix clusterd/io/,$(RULES) doctor doctor_look doctor_kernel key)) $(call obj,clusterd/core/types)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
