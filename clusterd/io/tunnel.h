@@ -13,8 +13,16 @@
  *   both    vxlan  "cluv_N", VNI by the pair of node ids
  *
  * N is the peer's node id.  The outer packet carries no DF and the device's MTU is so large that an inner
- * packet of the path's full size passes (the outer one is fragmented then); rp_filter of each device
- * is 2, because the client is not reached through it.
+ * packet of the path's full size passes (the outer one is fragmented then).  Two drivers have their own
+ * mind (net/ipv4/ip_tunnel.c, net/ipv6/ip6_tunnel.c):
+ *   ipip    copies DF from the inner packet: clear DF of what is handed over, or a large packet is lost
+ *           ("fwd" gives the driver no route by which it could tell the client)
+ *   ip6tnl  never fragments the outer packet: only the MSS clamp keeps packets small enough
+ *
+ * rp_filter of each device is 2, because the client is not reached through it.  In that mode the kernel
+ * drops what comes in by a device without any IPv4 address (net/ipv4/fib_frontend.c), so each device
+ * has 169.254.193.SELF/32 (ipip) or 169.254.194.SELF/32 (vxlan), scope link.  Next hops are
+ * 169.254.193.N or .194.N, and fe80::c1d0:N, with host routes ('dup' looks for one).
  */
 
 #include <stdint.h>

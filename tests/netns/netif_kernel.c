@@ -7,11 +7,18 @@
  *     e0   10.9.0.1/24 ------veth---- e1  fd09::2/64
  *          fd09::1/64
  *
+ * The last 24 bits of a VIP differ from those of e0's addresses: the kernel leaves the solicited-node
+ * group of an address that is deleted before its delayed work has joined it, and so would take it from
+ * another address with the same group (net/ipv6/addrconf.c).
+ *
  * Prints "ok - ", "not ok - " and "skip - " lines; exit 0, 1, or 77 when nothing could be tested.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -22,6 +29,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "io/flows.h"
@@ -80,7 +88,8 @@ static bool prints(const char *command, const char *want)
 }
 
 #define STATE "ip -o addr; ip maddr; ip route show table all; ip -6 route show table all; " \
-	"sysctl -a 2>/dev/null | grep -E '^net.ipv[46].(conf|neigh|ip_|tcp_mem|tcp_rmem)'"
+	"sysctl -a 2>/dev/null | grep -E '^net.ipv[46].(conf|neigh|route|ip_|tcp_mem|tcp_rmem)'; " \
+	"bridge fdb; ip -o link"
 
 static char *before;
 
@@ -120,6 +129,30 @@ static struct addr A(const char *text)
 	if (addr_parse(&a, text) < 0)
 		exit(1);
 	return a;
+}
+
+static void go(int ns)
+{
+	if (setns(ns, CLONE_NEWNET) < 0)
+		exit(1);
+}
+
+static socklen_t fill(struct sockaddr_storage *ss, const char *text, uint16_t port)
+{
+	struct addr a = A(text);
+	struct sockaddr_in6 *s6 = (struct sockaddr_in6 *)ss;
+	struct sockaddr_in *s4 = (struct sockaddr_in *)ss;
+
+	memset(ss, 0, sizeof(*ss));
+	ss->ss_family = a.family;
+	if (a.family == AF_INET) {
+		s4->sin_port = htons(port);
+		memcpy(&s4->sin_addr, a.b, 4);
+		return sizeof(*s4);
+	}
+	s6->sin6_port = htons(port);
+	memcpy(&s6->sin6_addr, a.b, 16);
+	return sizeof(*s6);
 }
 
 static struct netif *open_netif(void)
@@ -255,13 +288,122 @@ static void test_sysctl(void)
 	netif_close(n);
 }
 
+static void test_unicast_mac(void)
+{
+	static const uint8_t mac[6] = { 2, 0xc1, 9, 8, 7, 6 };
+	struct netif *n = open_netif();
+	const char *show = "bridge fdb show dev e0";
+
+	ok(netif_maddr_add(n, "e0", mac) == 0 && netif_maddr_add(n, "e0", mac) == 0 &&
+	   prints(show, "02:c1:09:08:07:06 self permanent"), "unicast mac: added");
+	run("bridge fdb del 02:c1:09:08:07:06 dev e0 self");
+	ok(netif_maddr_add(n, "e0", mac) == 0 && prints(show, "02:c1:09:08:07:06"),
+	   "unicast mac: put back");
+	ok(netif_maddr_del(n, "e0", mac) == 0 && netif_maddr_del(n, "e0", mac) == 0,
+	   "unicast mac: removed");
+	unchanged("unicast mac add and del");
+	ok(netif_maddr_add(n, "nope", mac) == -ENODEV, "unicast mac: no interface: %s",
+	   netif_strerror(n));
+	unchanged("that");
+	run("bridge fdb add 02:c1:09:08:07:06 dev e0 self permanent");
+	ok(netif_maddr_add(n, "e0", mac) == 0 && netif_undo(n) == 0 &&
+	   prints(show, "02:c1:09:08:07:06"), "unicast mac: somebody else's stays");
+	run("bridge fdb del 02:c1:09:08:07:06 dev e0 self");
+	unchanged("that");
+	netif_close(n);
+}
+
+static int packet_socket(const char *interface)
+{
+	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL),
+				  .sll_ifindex = (int)if_nametoindex(interface) };
+	const struct timeval limit = { .tv_usec = 100000 };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (void *)&at, sizeof(at)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
+		exit(1);
+	return fd;
+}
+
+/* Does a membership report for the group come by within three seconds?  RFC 3376, RFC 3810. */
+static bool reported(int fd, const struct addr *group)
+{
+	uint8_t f[2048];
+
+	for (int i = 0; i < 30; i++) {
+		ssize_t got = recv(fd, f, sizeof(f), 0);
+		bool v4 = got > 34 && f[12] == 8 && f[13] == 0 && f[23] == IPPROTO_IGMP;
+		/* hop-by-hop header with the router alert, then ICMPv6 type 143 */
+		bool v6 = got > 70 && f[12] == 0x86 && f[13] == 0xdd && f[54] == IPPROTO_ICMPV6 &&
+			  f[62] == 143;
+
+		if ((group->family == AF_INET ? v4 : v6) &&
+		    memmem(f + 34, (size_t)got - 34, group->b, addr_size(group)))
+			return true;
+	}
+	return false;
+}
+
+static void test_group(void)
+{
+	struct addr v4 = A("10.137.9.1"), v6 = A("fd09:9::12:34"), g4, g6, want4 = A("239.9.9.1"),
+		    want6 = A("ff05::12:34");
+	struct netif *n = open_netif();
+	uint8_t mac[6];
+	char text[32];
+	int fd4, fd6;
+
+	netif_group_of(&v4, &g4);
+	netif_group_of(&v6, &g6);
+	ok(addr_cmp(&g4, &want4) == 0 && addr_cmp(&g6, &want6) == 0, "group: from the VIP");
+	go(ns_b);
+	fd4 = packet_socket("e1");
+	fd6 = packet_socket("e1");
+	go(ns_a);
+	ok(netif_group_join(n, "e0", &g4) == 0 && netif_group_join(n, "e0", &g4) == 0 &&
+	   netif_group_join(n, "e0", &g6) == 0 &&
+	   prints("ip maddr show dev e0", "inet  239.9.9.1\n") &&
+	   prints("ip maddr show dev e0", "inet6 ff05::12:34\n"), "group: joined, once");
+	addr_flood_mac(&v4, mac);
+	snprintf(text, sizeof(text), "link  01:00:5e:%02x:%02x:%02x\n", mac[3], mac[4], mac[5]);
+	ok(prints("ip maddr show dev e0", text), "group: its MAC is the VIP's");
+	addr_flood_mac(&v6, mac);
+	snprintf(text, sizeof(text), "link  33:33:%02x:%02x:%02x:%02x\n", mac[2], mac[3], mac[4],
+		 mac[5]);
+	ok(prints("ip maddr show dev e0", text), "group: the same for IPv6");
+	ok(reported(fd4, &g4), "group: switches are told by IGMP");
+	ok(reported(fd6, &g6), "group: switches are told by MLD");
+	close(fd4);
+	close(fd6);
+	ok(netif_group_join(n, "nope", &g4) == -ENODEV && netif_group_join(n, "e0", &v4) == -EINVAL,
+	   "group: no interface, no group: %s", netif_strerror(n));
+	ok(netif_undo(n) == 0, "group: left");
+	unchanged("groups");
+
+	run("ip link add x0 type veth peer name x1; ip link set x0 up");
+	ok(netif_group_join(n, "x0", &g4) == 0 && prints("ip maddr show dev x0", "239.9.9.1"),
+	   "group: on another interface");
+	run("ip link del x0; ip link add x0 type veth peer name x1; ip link set x0 up");
+	ok(netif_group_join(n, "x0", &g4) == 0 && prints("ip maddr show dev x0", "239.9.9.1"),
+	   "group: joined again when the interface was made anew");
+	run("ip link del x0");
+	netif_close(n);
+	unchanged("that");
+}
+
 static void change_everything(struct netif *n)
 {
 	static const uint8_t m1[6] = { 1, 0, 0x5e, 1, 1, 1 }, m2[6] = { 0x33, 0x33, 0, 0, 1, 1 };
-	struct addr v4 = A("10.9.9.1"), v6 = A("fd09:9::1");
+	static const uint8_t m3[6] = { 2, 0xc1, 0, 0, 1, 1 };
+	struct addr v4 = A("10.9.9.1"), v6 = A("fd09:9::71"), l4 = A("10.9.9.3"), l6 = A("fd09:9::73");
 
 	ok(netif_vip_add(n, &v4, "e0") == 0 && netif_vip_add(n, &v6, "e0") == 0 &&
 	   netif_maddr_add(n, "e0", m1) == 0 && netif_maddr_add(n, "e0", m2) == 0 &&
+	   netif_maddr_add(n, "e0", m3) == 0 &&
+	   netif_vip_lease(n, &l4, 100) == 0 && netif_vip_lease(n, &l6, 100) == 0 &&
+	   netif_route_set(n, &l4, "e0", true, 100) == 0 &&
+	   netif_route_set(n, &l6, "e0", true, 100) == 0 &&
 	   netif_sysctl_set(n, "net/ipv4/conf/e0/arp_announce", "2") == 0 &&
 	   netif_sysctl_set(n, "net/ipv4/conf/all/rp_filter", "2") == 0, "change everything");
 }
@@ -306,7 +448,10 @@ static void test_crash(void)
 	f = fopen(undo, "w");
 	if (!f)
 		exit(1);
-	fputs("vip\t10.9.9.2\tlo\nvip\tfd09:9::2\te0\nvip\tfd09:9::2\tgone0\n"
+	fputs("route\t10.9.9.2\tlo\nroute\tfd09:9::72\te0\nroute\tfd09:9::72\tgone0\n"
+	      "link\tvxlan\tgone0\nlink\tvxlan\te0\nlink\te0\nlink\t\te0\n"
+	      "maddr\t02:c1:02:02:02:02\te0\nmaddr\t02:c1:02:02:02:02\tgone0\n"
+	      "vip\t10.9.9.2\tlo\nvip\tfd09:9::72\te0\nvip\tfd09:9::72\tgone0\n"
 	      "maddr\t01:00:5e:02:02:02\te0\nmaddr\t01:00:5e:02:02:02\tgone0\n"
 	      "sysctl\tnet/ipv4/conf/e0/arp_announce\t0\t2\n"
 	      "sysctl\tnet/ipv4/conf/gone0/arp_announce\t0\t2\n"
@@ -333,34 +478,120 @@ static void test_no_undo_file(void)
 	unchanged("that");
 }
 
+/* ---- with a lifetime ---- */
+
+static const char *const leased[4] = {
+	"ip -o -4 addr show dev lo | grep -c 10.9.9.1/32",
+	"ip -o -6 addr show dev lo | grep -c fd09:9::71/128",
+	"ip -4 route show table main proto 193 | grep -c '^10.9.9.1 dev lo.* src 10.9.9.1 metric 193'",
+	"ip -6 route show table main proto 193 | grep -c '^fd09:9::71 dev e0 metric 193 expires'",
+};
+
+/* Which of the four are there. */
+static unsigned int there(void)
+{
+	unsigned int mask = 0;
+
+	for (unsigned int i = 0; i < 4; i++)
+		mask |= prints(leased[i], "1") ? 1u << i : 0;
+	return mask;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* A datagram from B to the VIP is delivered in A. */
+static bool delivered(const char *vip)
+{
+	const struct timeval limit = { .tv_sec = 2 };
+	struct sockaddr_storage to;
+	socklen_t len = fill(&to, vip, 4321);
+	int in = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), out;
+	char c = 'x';
+	bool good;
+
+	if (in < 0 || bind(in, (void *)&to, len) < 0 ||
+	    setsockopt(in, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
+		exit(1);
+	go(ns_b);
+	out = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	good = out >= 0 && sendto(out, &c, 1, 0, (void *)&to, len) == 1;
+	go(ns_a);
+	good = good && recv(in, &c, 1, 0) == 1;
+	close(out);
+	close(in);
+	return good;
+}
+
+static bool renew(struct netif *n, const struct addr *v4, const struct addr *v6)
+{
+	return netif_vip_lease(n, v4, 2) == 0 && netif_vip_lease(n, v6, 2) == 0 &&
+	       netif_route_set(n, v4, "e0", true, 2) == 0 && netif_route_set(n, v6, "e0", true, 2) == 0;
+}
+
+static void test_lease(void)
+{
+	struct addr v4 = A("10.9.9.1"), v6 = A("fd09:9::71");
+	struct netif *n = open_netif();
+	int64_t last;
+	unsigned int mask;
+	bool early = false;
+
+	ok(netif_route_set(n, &v4, "e0", true, 2) == -EINVAL, "route: not without the address: %s",
+	   netif_strerror(n));
+	ok(netif_vip_lease(n, &v4, 0) == -EINVAL && netif_route_set(n, &v6, "e0", true, 0) == -EINVAL &&
+	   netif_route_set(n, &v6, "nope", true, 2) == -ENODEV, "route: bad calls: %s",
+	   netif_strerror(n));
+	unchanged("refused ones");
+	/* Makes the kernel look for expired routes in half a minute, not before. */
+	run("ip -6 route add fd09:77::/64 dev e0 expires 1000");
+	ok(renew(n, &v4, &v6) && there() == 15, "lease: addresses and routes are there");
+	ok(prints("ip -o -6 addr show dev lo", "nodad deprecated dynamic noprefixroute"),
+	   "lease: IPv6 is no source for others");
+	ok(delivered("10.9.9.1") && delivered("fd09:9::71"), "lease: packets are delivered here");
+	for (int i = 0; i < 4; i++) {
+		usleep(800000);
+		early |= there() != 15;
+		ok(renew(n, &v4, &v6), "lease: renewed");
+	}
+	last = now_ms();
+	ok(!early, "lease: nothing vanished while it was renewed");
+	usleep(1300000);
+	ok(now_ms() - last > 1900 || there() == 15, "lease: lives its time");
+	do {
+		usleep(200000);
+		mask = there();
+	} while (mask && now_ms() - last < 8000);
+	ok(mask == 0, "lease: all is gone %ld ms after the last call (left: %x)",
+	   (long)(now_ms() - last), mask);
+	ok(renew(n, &v4, &v6) && there() == 15, "lease: put back after it has run out");
+	ok(netif_route_set(n, &v4, "e0", false, 0) == 0 && netif_route_set(n, &v6, "e0", false, 0) == 0 &&
+	   netif_route_set(n, &v6, "e0", false, 0) == 0 && there() == 3, "route: withdrawn at once");
+	ok(netif_vip_del(n, &v4, "lo") == 0 && netif_vip_del(n, &v6, "lo") == 0 && there() == 0,
+	   "lease: deleted");
+	ok(netif_undo(n) == 0, "lease: undone");
+	run("ip -6 route del fd09:77::/64 dev e0");
+	unchanged("leases");
+
+	run("ip addr add 10.9.9.1/32 dev lo; ip addr add fd09:9::71/128 dev lo");
+	ok(netif_vip_lease(n, &v4, 1) == 0 && netif_vip_lease(n, &v6, 1) == 0 && netif_undo(n) == 0 &&
+	   prints("ip -o addr show dev lo", "10.9.9.1/32 scope global lo\\       valid_lft forever") &&
+	   prints("ip -o addr show dev lo", "fd09:9::71/128 scope global \\       valid_lft forever"),
+	   "lease: somebody else's address stays as it is");
+	run("ip addr del 10.9.9.1/32 dev lo; ip addr del fd09:9::71/128 dev lo");
+	unchanged("that");
+	netif_close(n);
+}
+
 /* ---- flows ---- */
 
 #define BUCKETS 256
 #define SEED    0x12345678
-
-static void go(int ns)
-{
-	if (setns(ns, CLONE_NEWNET) < 0)
-		exit(1);
-}
-
-static socklen_t fill(struct sockaddr_storage *ss, const char *text, uint16_t port)
-{
-	struct addr a = A(text);
-	struct sockaddr_in6 *s6 = (struct sockaddr_in6 *)ss;
-	struct sockaddr_in *s4 = (struct sockaddr_in *)ss;
-
-	memset(ss, 0, sizeof(*ss));
-	ss->ss_family = a.family;
-	if (a.family == AF_INET) {
-		s4->sin_port = htons(port);
-		memcpy(&s4->sin_addr, a.b, 4);
-		return sizeof(*s4);
-	}
-	s6->sin6_port = htons(port);
-	memcpy(&s6->sin6_addr, a.b, 16);
-	return sizeof(*s6);
-}
 
 static int sock(int family)
 {
@@ -436,7 +667,7 @@ static void open_connections(int l4, int l6, int lr)
 
 		conn[0][i] = connect_pair(l4, "10.9.0.2", sport, "10.9.9.1", 80);
 		want[0][jhash_bucket(&c4, sport, true, BUCKETS, SEED)]++;
-		conn[1][i] = connect_pair(l6, "fd09::2", sport, "fd09:9::1", 80);
+		conn[1][i] = connect_pair(l6, "fd09::2", sport, "fd09:9::71", 80);
 		want[0][jhash_bucket(&c6, sport, true, BUCKETS, SEED)]++;
 		conn[2][i] = connect_pair(lr, "10.9.0.2", sport, "10.9.9.1", 8005);
 		want[1][jhash_bucket(&c4, sport, false, BUCKETS, SEED + 1)]++;
@@ -465,7 +696,10 @@ static void close_some(void)
 static void count_flows(struct flows *f, struct conf_service conf[2])
 {
 	struct flows_service s[2] = {
-		{ &conf[0], SEED, BUCKETS, all, got[0] }, { &conf[1], SEED + 1, BUCKETS, all, got[1] },
+		{ .conf = &conf[0], .seed = SEED, .buckets = BUCKETS, .hash = conf[0].hash,
+		  .wanted = all, .count = got[0] },
+		{ .conf = &conf[1], .seed = SEED + 1, .buckets = BUCKETS, .hash = conf[1].hash,
+		  .wanted = all, .count = got[1] },
 	};
 	unsigned int n_some = 0;
 	int err;
@@ -503,7 +737,7 @@ static void count_flows(struct flows *f, struct conf_service conf[2])
 static void test_flows(void)
 {
 	struct conf_service conf[2] = {
-		{ .name = "web", .n_vips = 2, .vip = { A("10.9.9.1"), A("fd09:9::1") },
+		{ .name = "web", .n_vips = 2, .vip = { A("10.9.9.1"), A("fd09:9::71") },
 		  .n_ports = 1, .port = { { IPPROTO_TCP, 80, 80 } }, .hash = HASH_SOURCE_PORT },
 		{ .name = "range", .n_vips = 1, .vip = { A("10.9.9.1") },
 		  .n_ports = 2, .port = { { IPPROTO_UDP, 53, 53 }, { IPPROTO_TCP, 8000, 8010 } },
@@ -527,7 +761,7 @@ static void test_flows(void)
 		return;
 	memset(all, 0xff, sizeof(all));
 	memset(some, 0x55, sizeof(some));
-	open_connections(listen_at("10.9.9.1", 80), listen_at("fd09:9::1", 80),
+	open_connections(listen_at("10.9.9.1", 80), listen_at("fd09:9::71", 80),
 			 listen_at("10.9.9.1", 8005));
 	/* To a port, and to an address, that is no service's. */
 	other = listen_at("10.9.9.1", 81);
@@ -579,9 +813,12 @@ int main(void)
 	usleep(300000);
 	before = output(STATE);
 	test_vip("10.9.9.1", "lo", "inet 10.9.9.1/32 scope host lo");
-	test_vip("fd09:9::1", "e0", "inet6 fd09:9::1/128 scope global nodad deprecated");
+	test_vip("fd09:9::71", "e0", "inet6 fd09:9::71/128 scope global nodad deprecated");
 	test_vip_in_use();
 	test_maddr();
+	test_unicast_mac();
+	test_group();
+	test_lease();
 	test_sysctl();
 	test_crash();
 	test_no_undo_file();
