@@ -10,6 +10,8 @@
 
 #include "conf/conf.h"
 #include "ctl/client.h"
+#include "ctl/doctor.h"
+#include "ctl/flowlist.h"
 #include "ctl/local.h"
 #include "ctl/render.h"
 #include "ctl/table.h"
@@ -23,6 +25,7 @@
 struct options {
 	const char *socket, *conf;
 	bool json, wait, yes, follow;
+	unsigned int limit;		/* 0: not given */
 	unsigned int flags;		/* CTL_*: of the command options that were given */
 };
 
@@ -38,12 +41,14 @@ static void print_help(FILE *out)
 		fprintf(out, "  %-32s %s\n", left, ctl_cmds[i].help);
 	}
 	fprintf(out, "\nOptions:\n"
-		"  -c, --config FILE   configuration for check and corosync-conf (" CONF_PATH ")\n"
+		"  -c, --config FILE   configuration for check, doctor and corosync-conf\n"
+		"                      (" CONF_PATH ")\n"
 		"  -s, --socket PATH   control socket (" CTL_SOCKET ")\n"
 		"      --json          machine-readable output, where a command prints state\n"
 		"      --wait          drain: until the node is drained\n"
 		"      --yes           takeover: you have made sure that the node is dead\n"
 		"      --follow        events: go on with new ones\n"
+		"      --limit N       flows: print at most so many (1000)\n"
 		"  -V, --version       print the version\n"
 		"  -h, --help          print this list\n\n"
 		"Exit status: 0 done, 1 refused or failed, 2 usage.\n");
@@ -263,6 +268,8 @@ static int cmd_daemon(const struct ctl_cmd *cmd, const struct options *o, char *
 		json_object_set_new(request, "follow", json_true());
 	if (o->yes)
 		json_object_set_new(request, "yes", json_true());
+	if (o->limit)
+		json_object_set_new(request, "limit", json_integer(o->limit));
 	if (client_open(&c, o->socket, why)) {
 		fprintf(stderr, "clusterctl: %s\n", why);
 		json_decref(request);
@@ -296,6 +303,8 @@ static int run(const struct ctl_cmd *cmd, const struct options *o, char **args, 
 	switch (cmd->id) {
 	case CMD_CHECK:
 		return local_check(n_args ? args[0] : o->conf, o->json);
+	case CMD_DOCTOR:
+		return doctor_run(o->conf, o->socket, o->json);
 	case CMD_COROSYNC_CONF:
 		return local_corosync_conf(o->conf);
 	case CMD_WATCH:
@@ -308,6 +317,8 @@ static int run(const struct ctl_cmd *cmd, const struct options *o, char **args, 
 	case CMD_SERVICES:
 	case CMD_BUCKETS:
 	case CMD_TRACE:
+	case CMD_FLOWS:
+	case CMD_COUNTERS:
 	case CMD_DRAIN:
 	case CMD_UNDRAIN:
 	case CMD_WEIGHT:
@@ -322,13 +333,23 @@ static int run(const struct ctl_cmd *cmd, const struct options *o, char **args, 
 	return CTL_FAILED;
 }
 
+/* 0: it is not a number from 1 to the most that the daemon gives. */
+static unsigned int parse_limit(const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	return *text < '0' || *text > '9' || *end || n > FLOWLIST_LIMIT_MAX ? 0 : (unsigned int)n;
+}
+
 int main(int argc, char **argv)
 {
-	enum { OPT_JSON = 256, OPT_WAIT, OPT_YES, OPT_FOLLOW };
+	enum { OPT_JSON = 256, OPT_WAIT, OPT_YES, OPT_FOLLOW, OPT_LIMIT };
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' }, { "socket", required_argument, NULL, 's' },
 		{ "json", no_argument, NULL, OPT_JSON }, { "wait", no_argument, NULL, OPT_WAIT },
 		{ "yes", no_argument, NULL, OPT_YES }, { "follow", no_argument, NULL, OPT_FOLLOW },
+		{ "limit", required_argument, NULL, OPT_LIMIT },
 		{ "version", no_argument, NULL, 'V' }, { "help", no_argument, NULL, 'h' }, { 0 },
 	};
 	struct options o = { .socket = CTL_SOCKET, .conf = CONF_PATH };
@@ -345,6 +366,12 @@ int main(int argc, char **argv)
 		case OPT_WAIT: o.wait = true; o.flags |= CTL_WAIT; break;
 		case OPT_YES: o.yes = true; o.flags |= CTL_YES; break;
 		case OPT_FOLLOW: o.follow = true; o.flags |= CTL_FOLLOW; break;
+		case OPT_LIMIT:
+			o.flags |= CTL_LIMIT;
+			o.limit = parse_limit(optarg);
+			if (!o.limit)
+				return usage_error(optarg, "--limit takes a number from 1 to 20000");
+			break;
 		case 'V': puts("clusterctl " VERSION); return finish(CTL_DONE);
 		case 'h': print_help(stdout); return finish(CTL_DONE);
 		default: return CTL_USAGE;	/* getopt has said why */

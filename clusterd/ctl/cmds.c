@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "ctl/events.h"
+#include "ctl/flowlist.h"
+#include "ctl/netcheck.h"
 #include "ctl/proto.h"
 #include "ctl/status.h"
 #include "ctl/table.h"
@@ -18,6 +20,7 @@ struct request {
 	const char *arg[ARGS_MAX];
 	unsigned int n_args;
 	bool follow, yes;
+	unsigned int limit;
 };
 
 /* NULL, or the refusal. */
@@ -50,6 +53,19 @@ static json_t *parse_flag(bool *flag, const struct ctl_cmd *cmd, unsigned int al
 	return NULL;
 }
 
+static json_t *parse_limit(struct request *q, const json_t *value)
+{
+	json_int_t n = json_integer_value(value);	/* 0 if it is none */
+
+	if (!(q->cmd->flags & CTL_LIMIT))
+		return proto_error(CTL_USAGE, "%s does not know \"limit\"", q->cmd->name);
+	if (n < 1 || n > FLOWLIST_LIMIT_MAX)
+		return proto_error(CTL_USAGE, "\"limit\" must be a number from 1 to %d",
+				   FLOWLIST_LIMIT_MAX);
+	q->limit = (unsigned int)n;
+	return NULL;
+}
+
 static json_t *parse_request(struct request *q, const json_t *request)
 {
 	const char *name = json_string_value(json_object_get(request, "cmd"));
@@ -70,6 +86,8 @@ static json_t *parse_request(struct request *q, const json_t *request)
 			refusal = parse_flag(&q->follow, q->cmd, CTL_FOLLOW, key, value);
 		else if (!strcmp(key, "yes"))
 			refusal = parse_flag(&q->yes, q->cmd, CTL_YES, key, value);
+		else if (!strcmp(key, "limit"))
+			refusal = parse_limit(q, value);
 		else
 			refusal = proto_error(CTL_USAGE, "the request has an unknown key \"%s\"", key);
 		if (refusal)
@@ -160,14 +178,31 @@ static json_t *cmd_takeover(const struct ctl_ctx *x, const char *name, bool yes)
 	return order(x, ORDER_TAKEOVER, node, 0);
 }
 
-static json_t *cmd_buckets(const struct ctl_ctx *x, const char *name)
+/* -1 with '*refusal' if there is no such service. */
+static int find_service(const struct ctl_ctx *x, const char *name, json_t **refusal)
 {
 	int i = conf_service_by_name(x->conf, name);
 
 	if (i < 0)
-		return proto_error(CTL_FAILED, "no service is called '%s' ('clusterctl services' lists "
-				   "them)", name);
-	return proto_result(status_buckets(x, (unsigned int)i));
+		*refusal = proto_error(CTL_FAILED, "no service is called '%s' ('clusterctl services' "
+				       "lists them)", name);
+	return i;
+}
+
+static json_t *cmd_buckets(const struct ctl_ctx *x, const char *name)
+{
+	json_t *refusal = NULL;
+	int i = find_service(x, name, &refusal);
+
+	return i < 0 ? refusal : proto_result(status_buckets(x, (unsigned int)i));
+}
+
+static json_t *cmd_flows(const struct ctl_ctx *x, const struct request *q)
+{
+	json_t *refusal = NULL;
+	int i = q->n_args ? find_service(x, q->arg[0], &refusal) : -1;
+
+	return refusal ? refusal : flowlist_reply(x, i, q->limit);
 }
 
 static json_t *cmd_events(const struct ctl_ctx *x)
@@ -197,7 +232,7 @@ static json_t *cmd_reload(const struct ctl_ctx *x)
 json_t *cmds_handle(void *arg, const json_t *request, bool *follow)
 {
 	const struct ctl_ctx *x = arg;
-	struct request q = { .cmd = NULL };
+	struct request q = { .limit = FLOWLIST_LIMIT };
 	json_t *refusal = parse_request(&q, request);
 
 	*follow = false;
@@ -214,6 +249,12 @@ json_t *cmds_handle(void *arg, const json_t *request, bool *follow)
 		return cmd_buckets(x, q.arg[0]);
 	case CMD_TRACE:
 		return trace_reply(x, q.arg[0], q.arg[1]);
+	case CMD_FLOWS:
+		return cmd_flows(x, &q);
+	case CMD_COUNTERS:
+		return proto_result(flowlist_counters(x));
+	case CMD_DOCTOR:
+		return netcheck_reply(x);
 	case CMD_DRAIN:
 		return cmd_order(x, ORDER_DRAIN, q.arg[0]);
 	case CMD_UNDRAIN:

@@ -87,6 +87,8 @@ static void line_cluster(const struct render *r, const json_t *c, const char *lo
 	if (num(c, "moving"))
 		fprintf(f, "   %s%lld buckets moving%s", colour_on(YELLOW, r->colours),
 			num(c, "moving"), off);
+	if (json_is_string(json_object_get(c, "rehash")))
+		fprintf(f, "   %srehash: %s%s", colour_on(YELLOW, r->colours), str(c, "rehash"), off);
 	fprintf(f, "\n%sthis node %s%s   ", colour_on(BOLD, r->colours), local, off);
 	if (fenced)
 		fprintf(f, "%sSILENT: %s%s", colour_on(RED, r->colours), str(c, "why_silent"), off);
@@ -205,6 +207,34 @@ static void cell_owners(struct grid *g, const json_t *service)
 	free(text);
 }
 
+/* "10.0.0.1 at n1, 10.0.0.2 at n2" where a node holds each VIP, else just the VIPs. */
+static void cell_vips(struct grid *g, const json_t *service)
+{
+	const json_t *vip, *list = json_object_get(service, "vips");
+	const json_t *holders = json_object_get(service, "holders");
+	char *text = NULL;
+	bool lone = false;
+	size_t size, i;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return;
+	json_array_foreach(list, i, vip) {
+		const char *name = json_string_value(vip);
+		const json_t *holder = json_object_get(holders, name ? name : "");
+
+		fprintf(f, "%s%s", i ? ", " : "", name ? name : "-");
+		if (json_is_string(holder))
+			fprintf(f, " at %s", json_string_value(holder));
+		else if (json_is_object(holders))
+			fprintf(f, " at nobody");
+		lone |= json_is_object(holders) && !json_is_string(holder);
+	}
+	fclose(f);
+	grid_cell(g, lone ? RED : PLAIN, "%s", text && *text ? text : "-");
+	free(text);
+}
+
 static void services(const struct render *r, const json_t *result)
 {
 	const json_t *s, *list = json_object_get(result, "services");
@@ -215,10 +245,10 @@ static void services(const struct render *r, const json_t *result)
 		return;
 	json_array_foreach(list, i, s) {
 		grid_cell(g, PLAIN, "%s", str(s, "name"));
-		cell_joined(g, json_object_get(s, "vips"));
+		cell_vips(g, s);
 		cell_joined(g, json_object_get(s, "ports"));
-		/* How packets are handed on matters only where a node hands any on. */
-		if (!strcmp(str(s, "dispatch"), "flood"))
+		/* Flooded packets are handed on only while buckets move. */
+		if (!strcmp(str(s, "dispatch"), "flood") && !strcmp(str(s, "redirect"), "direct"))
 			grid_cell(g, PLAIN, "flood");
 		else
 			grid_cell(g, PLAIN, "%s/%s", str(s, "dispatch"), str(s, "redirect"));
@@ -229,6 +259,14 @@ static void services(const struct render *r, const json_t *result)
 	}
 	grid_print(g, r->out, r->colours);
 	grid_free(g);
+}
+
+static void cell_num(struct grid *g, const json_t *o, const char *key)
+{
+	if (json_is_integer(json_object_get(o, key)))
+		grid_cell(g, PLAIN, "%lld", num(o, key));
+	else
+		grid_cell(g, PLAIN, "-");
 }
 
 static void packets(const struct render *r, const json_t *result)
@@ -244,12 +282,8 @@ static void packets(const struct render *r, const json_t *result)
 		p = json_object_get(s, "packets");
 		grid_cell(g, PLAIN, "%s", str(s, "name"));
 		grid_cell(g, PLAIN, "%s", str(s, "interface"));
-		for (k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
-			if (json_is_object(p))
-				grid_cell(g, PLAIN, "%lld", num(p, keys[k]));
-			else
-				grid_cell(g, PLAIN, "-");
-		}
+		for (k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
+			cell_num(g, p, keys[k]);
 	}
 	grid_print(g, r->out, r->colours);
 	grid_free(g);
@@ -320,26 +354,123 @@ static void buckets(const struct render *r, const json_t *result)
 	grid_free(g);
 }
 
+/* How the packet gets from where it comes in to where it is served. */
+static void trace_way(const struct render *r, const json_t *t)
+{
+	const char *dispatch = str(t, "dispatch"), *front = str(t, "front");
+	FILE *f = r->out;
+
+	fprintf(f, "front     %s (%s)\n", !strcmp(dispatch, "flood") ? "every node" :
+		!strcmp(dispatch, "route") ? "the node that the router picks" :
+		json_is_string(json_object_get(t, "front")) ? front : "nobody", dispatch);
+	if (json_is_string(json_object_get(t, "redirect")))
+		fprintf(f, "redirect  %s, from %s\n", str(t, "redirect"), str(t, "local"));
+}
+
+static void trace_flow(const struct render *r, const json_t *t)
+{
+	const char *scheduler = str(t, "scheduler");
+
+	if (!strcmp(scheduler, "hash") || !strcmp(scheduler, "-"))
+		return;
+	if (json_is_string(json_object_get(t, "flow")))
+		fprintf(r->out, "flow      at %s (%s, in the flow map of %s)\n", str(t, "flow"), scheduler,
+			str(t, "local"));
+	else
+		fprintf(r->out, "flow      not in the flow map of %s (%s)\n", str(t, "local"), scheduler);
+}
+
+static void trace_layout(const struct render *r, const json_t *t)
+{
+	const json_t *layout = json_object_get(t, "layout");
+
+	if (!json_is_string(json_object_get(layout, "rehash")))
+		return;
+	fprintf(r->out, "rehash    %s", str(layout, "rehash"));
+	if (json_is_integer(json_object_get(t, "old_bucket")))
+		fprintf(r->out, ", connections of before live by bucket %lld at %s",
+			num(t, "old_bucket"), json_is_string(json_object_get(t, "old_owner")) ?
+			str(t, "old_owner") : "nobody");
+	fputc('\n', r->out);
+}
+
 static void trace(const struct render *r, const json_t *t)
 {
+	bool director = strcmp(str(t, "scheduler"), "hash") && strcmp(str(t, "scheduler"), "-");
 	FILE *f = r->out;
 
 	fprintf(f, "service   %s\n", str(t, "service"));
+	trace_way(r, t);
 	fprintf(f, "bucket    %lld   %s\n", num(t, "bucket"), str(t, "hash"));
-	fprintf(f, "owner     %s%s%s\n", colour_on(BOLD, r->colours),
+	fprintf(f, "%s  %s%s%s\n", director ? "director" : "owner   ", colour_on(BOLD, r->colours),
 		json_is_string(json_object_get(t, "owner")) ? str(t, "owner") : "nobody",
 		colour_off(r->colours));
 	if (json_is_string(json_object_get(t, "previous")))
 		fprintf(f, "previous  %s\n", str(t, "previous"));
 	if (json_is_string(json_object_get(t, "next")))
 		fprintf(f, "next      %s\n", str(t, "next"));
+	trace_flow(r, t);
 	fprintf(f, "here      %s on %s", str(t, "state"), str(t, "local"));
 	if (json_is_string(json_object_get(t, "hands_to")))
-		fprintf(f, ", hands new flows to %s", str(t, "hands_to"));
+		fprintf(f, ", with %s", str(t, "hands_to"));
 	if (yes(t, "fenced"))
 		fprintf(f, ", but %ssilent: %s%s", colour_on(RED, r->colours), str(t, "why_silent"),
 			colour_off(r->colours));
 	fprintf(f, "\nwhy       %s\n", str(t, "why"));
+	trace_layout(r, t);
+}
+
+static void flows(const struct render *r, const json_t *result)
+{
+	const json_t *w, *list = json_object_get(result, "flows");
+	struct grid *g;
+	size_t i;
+
+	if (!json_array_size(list)) {
+		fprintf(r->out, "all connections of %s follow their buckets\n", str(result, "local"));
+		return;
+	}
+	if (grid_new(&g, "SERVICE|PROTO|CLIENT|VIP|NODE|BUCKET OF|WHY HERE|>EXPIRES"))
+		return;
+	json_array_foreach(list, i, w) {
+		grid_cell(g, PLAIN, "%s", str(w, "service"));
+		grid_cell(g, PLAIN, "%s", str(w, "proto"));
+		grid_cell(g, PLAIN, "%s", str(w, "client"));
+		grid_cell(g, PLAIN, "%s", str(w, "vip"));
+		grid_cell(g, PLAIN, "%s", str(w, "node"));
+		grid_cell(g, PLAIN, "%s", str(w, "owner"));
+		grid_cell(g, PLAIN, "%s", str(w, "kind"));
+		grid_cell(g, PLAIN, "%lld s", num(w, "expires_ms") / 1000);
+	}
+	grid_print(g, r->out, r->colours);
+	grid_free(g);
+	if (yes(result, "cut"))
+		fprintf(r->out, "%sthere are more: --limit %lld was reached%s\n",
+			colour_on(YELLOW, r->colours), num(result, "limit"), colour_off(r->colours));
+}
+
+static void counters(const struct render *r, const json_t *result)
+{
+	static const char *const keys[] = { "accepted", "foreign", "handed", "second", "unknown" };
+	static const char *const queue[] = { "decisions", "dropped", "overruns" };
+	const json_t *s, *list = json_object_get(result, "services");
+	struct grid *g;
+	size_t i, k;
+
+	fprintf(r->out, "packets on %s, since clusterd was started there (UNKNOWN: of all services)\n\n",
+		str(result, "local"));
+	if (grid_new(&g, "SERVICE|>ACCEPTED|>FOREIGN|>HANDED ON|>2ND CHANCE|>UNKNOWN|>QUEUED|"
+		     ">Q DROPPED|>Q OVERRUN"))
+		return;
+	json_array_foreach(list, i, s) {
+		grid_cell(g, PLAIN, "%s", str(s, "name"));
+		for (k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
+			cell_num(g, s, keys[k]);
+		for (k = 0; k < sizeof(queue) / sizeof(queue[0]); k++)
+			cell_num(g, json_object_get(s, "queue"), queue[k]);
+	}
+	grid_print(g, r->out, r->colours);
+	grid_free(g);
 }
 
 void render_event(const struct render *r, const json_t *e)
@@ -409,6 +540,12 @@ void render_result(const struct render *r, enum ctl_id cmd, const json_t *result
 	case CMD_TRACE:
 		trace(r, result);
 		return;
+	case CMD_FLOWS:
+		flows(r, result);
+		return;
+	case CMD_COUNTERS:
+		counters(r, result);
+		return;
 	case CMD_EVENTS:
 		json_array_foreach(json_object_get(result, "events"), i, event)
 			render_event(r, event);
@@ -424,6 +561,7 @@ void render_result(const struct render *r, enum ctl_id cmd, const json_t *result
 		fprintf(r->out, "ordered; 'clusterctl status' shows how it goes\n");
 		return;
 	case CMD_CHECK:
+	case CMD_DOCTOR:
 	case CMD_COROSYNC_CONF:
 	case CMD_HELP:
 	case CMDS_N:

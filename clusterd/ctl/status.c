@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "core/compile.h"
@@ -39,6 +40,15 @@ unsigned int status_owner(const struct ctl_ctx *x, unsigned int service, uint32_
 		if (!mask_has(lost, n) && repl_inherits(r, service, bucket, n, lost))
 			return n;
 	return NOBODY;
+}
+
+void status_layout(const struct ctl_ctx *x, struct ctl_layout *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (x->layout)
+		x->layout(x->arg, out);
+	else
+		conf_layout(x->conf, &out->now);
 }
 
 static json_t *hex64(uint64_t v)
@@ -76,16 +86,18 @@ static json_t *cluster(const struct ctl_ctx *x)
 {
 	const struct repl *r = agent_repl(x->agent);
 	struct agent_status s;
+	struct ctl_layout l;
 	uint32_t moving = 0;
 	unsigned int i;
 	json_t *o;
 
 	agent_get_status(x->agent, &s);
+	status_layout(x, &l);
 	for (i = 0; i < x->conf->n_services; i++)
 		moving += repl_moving(r, i);
 	o = json_pack("{s:s, s:b, s:I, s:o, s:I, s:b}", "name", x->conf->name,
 		      "quorate", s.quorate, "epoch", (json_int_t)repl_epoch(r),
-		      "digest", hex64(repl_digest(r)), "buckets", (json_int_t)x->conf->buckets,
+		      "digest", hex64(repl_digest(r)), "buckets", (json_int_t)l.now.buckets,
 		      "fenced", s.fenced);
 	if (!o)
 		return NULL;
@@ -98,6 +110,9 @@ static json_t *cluster(const struct ctl_ctx *x)
 	json_object_set_new(o, "lost", names(x, agent_lost(x->agent)));
 	json_object_set_new(o, "declared_dead", names(x, repl_dead(r)));
 	json_object_set_new(o, "moving", json_integer(moving));
+	json_object_set_new(o, "rehash", l.phase ? json_string(l.phase) : json_null());
+	json_object_set_new(o, "buckets_next",
+			    l.has_next ? json_integer(l.next.buckets) : json_null());
 	json_object_set_new(o, "orders_done", json_integer((json_int_t)s.orders_back));
 	json_object_set_new(o, "plan", json_integer((json_int_t)repl_plan(r)));
 	json_object_set_new(o, "config", hex64(conf_digest(x->conf)));
@@ -187,9 +202,24 @@ static json_t *counters(const struct ctl_ctx *x, unsigned int i)
 
 	if (!x->counters || x->counters(x->arg, i, &c))
 		return json_null();
-	return json_pack("{s:I, s:I, s:I, s:I}", "accepted", (json_int_t)c.accepted,
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "accepted", (json_int_t)c.accepted,
 			 "foreign", (json_int_t)c.foreign, "handed", (json_int_t)c.handed,
-			 "unknown", (json_int_t)c.unknown);
+			 "second", (json_int_t)c.second, "unknown", (json_int_t)c.unknown);
+}
+
+/* {VIP: node or null}; null where no node holds a VIP for itself. */
+static json_t *holders(const struct ctl_ctx *x, const struct conf_service *s)
+{
+	char addr[ADDR_STR];
+	json_t *o;
+
+	if (s->dispatch != DISPATCH_ANNOUNCE || !x->holder)
+		return json_null();
+	o = json_object();
+	for (unsigned int k = 0; k < s->n_vips; k++)
+		json_object_set_new(o, addr_str(&s->vip[k], addr),
+				    status_name(x, x->holder(x->arg, &s->vip[k])));
+	return o;
 }
 
 static json_t *service(const struct ctl_ctx *x, unsigned int i, bool with_counters)
@@ -197,10 +227,12 @@ static json_t *service(const struct ctl_ctx *x, unsigned int i, bool with_counte
 	const struct conf_service *s = &x->conf->service[i];
 	const struct repl *r = agent_repl(x->agent);
 	json_t *vips = json_array(), *ports = json_array(), *owned = json_object();
+	struct ctl_layout l;
 	char addr[ADDR_STR];
 	unsigned int k;
 	json_t *o;
 
+	status_layout(x, &l);
 	for (k = 0; k < s->n_vips; k++)
 		json_array_append_new(vips, json_string(addr_str(&s->vip[k], addr)));
 	for (k = 0; k < s->n_ports; k++)
@@ -210,12 +242,16 @@ static json_t *service(const struct ctl_ctx *x, unsigned int i, bool with_counte
 				    json_integer(repl_owned(r, i, k)));
 	o = json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "name", s->name,
 		      "vips", vips, "ports", ports, "dispatch", conf_dispatch_str(s->dispatch),
-		      "redirect", conf_redirect_str(s->redirect), "hash", conf_hash_str(s->hash),
+		      "redirect", conf_redirect_str(s->redirect), "hash",
+		      conf_hash_str((enum conf_hash)l.now.hash[i]),
 		      "scheduler", conf_sched_str(s->sched), "moving", (json_int_t)repl_moving(r, i),
 		      "draining", (json_int_t)repl_draining(r, i), "buckets", owned);
 	if (!o)
 		return NULL;
 	json_object_set_new(o, "unowned", json_integer(repl_owned(r, i, NOBODY)));
+	json_object_set_new(o, "mac", s->dispatch == DISPATCH_FLOOD ?
+			    json_string(conf_mac_str(s->mac)) : json_null());
+	json_object_set_new(o, "holders", holders(x, s));
 	json_object_set_new(o, "interface", s->interface[0] ? json_string(s->interface) : json_null());
 	json_object_set_new(o, "seed", json_sprintf("0x%08" PRIx32, x->seed[i]));
 	if (with_counters)
@@ -256,14 +292,16 @@ json_t *status_buckets(const struct ctl_ctx *x, unsigned int service_index)
 	json_t *states = json_object(), *id[NODES_MAX + 1];
 	uint64_t lost = agent_lost(x->agent);
 	uint32_t count[BUCKET_STATES_N] = { 0 };
+	struct ctl_layout l;
 	unsigned int n, i;
 	uint32_t b;
 	char key[16];
 
+	status_layout(x, &l);
 	/* One JSON value per node, shared by all its buckets: 65536 of them fit in little memory. */
 	for (n = 0; n <= NODES_MAX; n++)
 		id[n] = json_integer(n);
-	for (b = 0; b < x->conf->buckets; b++) {
+	for (b = 0; b < l.now.buckets; b++) {
 		const struct repl_bucket *k = repl_get_bucket(r, service_index, b);
 		struct bucket_action a = compile_bucket(r, service_index, b, x->self, lost);
 
@@ -286,6 +324,6 @@ json_t *status_buckets(const struct ctl_ctx *x, unsigned int service_index)
 		json_object_set_new(states, bucket_state_str(i), json_integer(count[i]));
 	return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "service",
 			 x->conf->service[service_index].name, "buckets",
-			 (json_int_t)x->conf->buckets, "local", status_name(x, x->self),
+			 (json_int_t)l.now.buckets, "local", status_name(x, x->self),
 			 "nodes", ids, "owner", owner, "states", states, "moving", moving);
 }

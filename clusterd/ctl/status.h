@@ -27,6 +27,9 @@ json_t *status_buckets(const struct ctl_ctx *x, unsigned int service);
  */
 unsigned int status_owner(const struct ctl_ctx *x, unsigned int service, uint32_t bucket);
 
+/* The layout in force and a rehash under way; without a callback the configuration's. */
+void status_layout(const struct ctl_ctx *x, struct ctl_layout *out);
+
 /* Name of a node as JSON; null for NOBODY. */
 json_t *status_name(const struct ctl_ctx *x, unsigned int node);
 

@@ -17,6 +17,7 @@ enum {
 	CTL_WAIT   = 1 << 3,	/* --wait */
 	CTL_YES    = 1 << 4,	/* --yes */
 	CTL_FOLLOW = 1 << 5,	/* --follow */
+	CTL_LIMIT  = 1 << 6,	/* --limit N */
 };
 
 /* X(ID, name, arguments, fewest, most, flags, help) */
@@ -31,6 +32,10 @@ enum {
 	  "who owns which bucket of SERVICE, and which are moving") \
 	X(TRACE,    "trace",    "CLIENT[:PORT] VIP[:PORT]", 2, 2, CTL_DAEMON | CTL_JSON, \
 	  "which bucket and node serves CLIENT, and why") \
+	X(FLOWS,    "flows",    "[SERVICE] [--limit N]", 0, 1, CTL_DAEMON | CTL_JSON | CTL_LIMIT, \
+	  "connections of this node that do not follow their bucket") \
+	X(COUNTERS, "counters", "", 0, 0, CTL_DAEMON | CTL_JSON, \
+	  "what this node did with the services' packets") \
 	X(DRAIN,    "drain",    "NODE [--wait]", 1, 1, CTL_DAEMON | CTL_JSON | CTL_WAIT, \
 	  "give NODE no new work and hand over what it has") \
 	X(UNDRAIN,  "undrain",  "NODE", 1, 1, CTL_DAEMON | CTL_JSON, \
@@ -45,6 +50,8 @@ enum {
 	  "what happened lately on this node") \
 	X(CHECK,    "check",    "[FILE]", 0, 1, CTL_JSON | CTL_CONF, \
 	  "check the configuration, and what this kernel can do") \
+	X(DOCTOR,   "doctor",   "", 0, 0, CTL_DAEMON | CTL_JSON | CTL_CONF, \
+	  "try out what kernel, NIC and network do with this configuration") \
 	X(COROSYNC_CONF, "corosync-conf", "", 0, 0, CTL_CONF, \
 	  "print a corosync.conf made from the configuration") \
 	X(RELOAD,   "reload",   "", 0, 0, CTL_DAEMON | CTL_JSON, \

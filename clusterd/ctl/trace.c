@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -76,6 +77,15 @@ int endpoint_parse(struct endpoint *e, const char *text)
 	out.has_port = port;
 	*e = out;
 	return 0;
+}
+
+const char *endpoint_str(const struct addr *a, uint16_t port, char buf[ENDPOINT_STR])
+{
+	char addr[ADDR_STR];
+
+	addr_str(a, addr);
+	snprintf(buf, ENDPOINT_STR, a->family == AF_INET6 ? "[%s]:%u" : "%s:%u", addr, port);
+	return buf;
 }
 
 static bool serves(const struct conf_service *s, const struct endpoint *vip, bool *has_vip)
@@ -164,46 +174,149 @@ static bool has_moved(const struct repl_bucket *k)
 	return k->phase == PHASE_ADOPT || k->phase == PHASE_DRAIN || k->phase == PHASE_GRACE;
 }
 
-static json_t *explain(const struct ctl_ctx *x, unsigned int i, const struct endpoint *client)
+/* What is known about one question. */
+struct question {
+	const struct ctl_ctx *x;
+	const struct conf_service *s;
+	unsigned int i;			/* of the service */
+	const struct endpoint *client, *vip;
+	struct ctl_layout layout;
+	uint32_t bucket;
+	unsigned int owner;
+	struct bucket_action here;
+};
+
+static uint32_t bucket_by(const struct question *q, const struct layout *l)
 {
-	const struct conf_service *s = &x->conf->service[i];
-	bool with_port = s->hash == HASH_SOURCE_PORT;
-	uint32_t b = jhash_bucket(&client->addr, client->port, with_port, x->conf->buckets,
-				  x->seed[i]);
-	const struct repl *r = agent_repl(x->agent);
-	const struct repl_bucket *k = repl_get_bucket(r, i, b);
-	struct bucket_action a = compile_bucket(r, i, b, x->self, agent_lost(x->agent));
-	unsigned int owner = status_owner(x, i, b), previous = NOBODY, next = NOBODY;
+	return jhash_bucket(&q->client->addr, q->client->port, l->hash[q->i] == HASH_SOURCE_PORT,
+			    l->buckets, q->x->seed[q->i]);
+}
+
+static json_t *hash_text(const struct question *q, const struct layout *l, uint32_t bucket)
+{
 	char addr[ADDR_STR];
+
+	addr_str(&q->client->addr, addr);
+	if (l->hash[q->i] == HASH_SOURCE_PORT)
+		return json_sprintf("jhash %s . %u mod %" PRIu32 " seed 0x%08" PRIx32 " = %" PRIu32, addr,
+				    q->client->port, l->buckets, q->x->seed[q->i], bucket);
+	return json_sprintf("jhash %s mod %" PRIu32 " seed 0x%08" PRIx32 " = %" PRIu32, addr,
+			    l->buckets, q->x->seed[q->i], bucket);
+}
+
+/* Where the packet comes in. */
+static json_t *front(const struct question *q)
+{
+	switch (q->s->dispatch) {
+	case DISPATCH_FLOOD:
+		return json_string("all");
+	case DISPATCH_ANNOUNCE:
+		return q->x->holder ? status_name(q->x, q->x->holder(q->x->arg, &q->vip->addr)) :
+				      json_null();
+	case DISPATCH_ROUTE:
+		return json_string("any");
+	}
+	return json_null();
+}
+
+struct flow_search { const struct question *q; unsigned int node; };
+
+static bool flow_match(void *arg, const struct flow *f, uint32_t expires_ms)
+{
+	struct flow_search *s = arg;
+	const struct endpoint *client = s->q->client, *vip = s->q->vip;
+
+	if (f->sport != client->port || addr_cmp(&f->client, &client->addr) ||
+	    addr_cmp(&f->vip, &vip->addr) || (vip->has_port && f->dport != vip->port) ||
+	    (vip->proto && f->proto != vip->proto))
+		return true;
+	s->node = f->node;
+	return false;
+}
+
+/* The node that this node's flow map has for the connection, or NOBODY. */
+static unsigned int flow_node(const struct question *q)
+{
+	struct flow_search s = { .q = q };
+
+	if (q->s->sched == SCHED_HASH || !q->x->flows || !q->client->has_port)
+		return NOBODY;
+	(void)q->x->flows(q->x->arg, q->i, flow_match, &s);
+	return s.node;
+}
+
+/* How this node would hand the packet to the node that serves it; null: it does not. */
+static json_t *redirect(const struct question *q, unsigned int flow)
+{
+	unsigned int to = flow != NOBODY ? flow : q->s->dispatch != DISPATCH_FLOOD ? q->owner : q->here.to;
+
+	if (to == NOBODY || to == q->x->self)
+		return json_null();
+	return json_string(conf_redirect_str(q->s->redirect));
+}
+
+/* A rehash: where connections of before may still live. */
+static void add_layout(const struct question *q, json_t *o)
+{
+	const struct ctl_layout *l = &q->layout;
+	uint32_t b;
+
+	json_object_set_new(o, "layout", json_pack("{s:I, s:s, s:o}", "buckets",
+			    (json_int_t)l->now.buckets, "hash",
+			    conf_hash_str((enum conf_hash)l->now.hash[q->i]), "rehash",
+			    l->phase ? json_string(l->phase) : json_null()));
+	if (!l->has_old || (l->old.hash[q->i] == HASH_SOURCE_PORT && !q->client->has_port)) {
+		json_object_set_new(o, "old_bucket", json_null());
+		json_object_set_new(o, "old_owner", json_null());
+		return;
+	}
+	b = bucket_by(q, &l->old);
+	json_object_set_new(o, "old_bucket", json_integer(b));
+	json_object_set_new(o, "old_owner", q->x->old_owner ?
+			    status_name(q->x, q->x->old_owner(q->x->arg, q->i, b)) : json_null());
+}
+
+static json_t *explain(struct question *q)
+{
+	const struct ctl_ctx *x = q->x;
+	const struct repl *r = agent_repl(x->agent);
+	unsigned int previous = NOBODY, next = NOBODY, flow;
+	const struct repl_bucket *k;
 	struct agent_status st;
 	json_t *o;
 
-	if (owner != k->owner)
+	q->bucket = bucket_by(q, &q->layout.now);
+	k = repl_get_bucket(r, q->i, q->bucket);
+	q->here = compile_bucket(r, q->i, q->bucket, x->self, agent_lost(x->agent));
+	q->owner = status_owner(x, q->i, q->bucket);
+	if (q->owner != k->owner)
 		previous = k->owner;
 	else if (has_moved(k))
 		previous = k->other;
 	else
 		next = k->other;
+	flow = flow_node(q);
 	agent_get_status(x->agent, &st);
-	o = json_pack("{s:I, s:s, s:o, s:s, s:o}", "bucket", (json_int_t)b, "service", s->name,
-		      "owner", status_name(x, owner), "state", bucket_state_str(a.state),
-		      "previous", status_name(x, previous));
+	o = json_pack("{s:I, s:s, s:o, s:s, s:o}", "bucket", (json_int_t)q->bucket, "service",
+		      q->s->name, "owner", status_name(x, q->owner), "state",
+		      bucket_state_str(q->here.state), "previous", status_name(x, previous));
 	if (!o)
 		return NULL;
 	json_object_set_new(o, "next", status_name(x, next));
 	json_object_set_new(o, "phase", json_string(repl_phase_str(k->phase)));
+	json_object_set_new(o, "dispatch", json_string(conf_dispatch_str(q->s->dispatch)));
+	json_object_set_new(o, "front", front(q));
+	json_object_set_new(o, "redirect", redirect(q, flow));
+	json_object_set_new(o, "scheduler", json_string(conf_sched_str(q->s->sched)));
+	json_object_set_new(o, "flow", status_name(x, flow));
 	json_object_set_new(o, "local", status_name(x, x->self));
-	json_object_set_new(o, "hands_to", status_name(x, a.to));
+	json_object_set_new(o, "hands_to", status_name(x, q->here.to));
 	json_object_set_new(o, "fenced", json_boolean(st.fenced));
 	json_object_set_new(o, "why_silent",
 			    st.why_silent ? json_string(st.why_silent) : json_null());
-	addr_str(&client->addr, addr);
-	json_object_set_new(o, "hash", with_port ?
-		json_sprintf("jhash %s . %u mod %" PRIu32 " seed 0x%08" PRIx32 " = %" PRIu32, addr,
-			     client->port, x->conf->buckets, x->seed[i], b) :
-		json_sprintf("jhash %s mod %" PRIu32 " seed 0x%08" PRIx32 " = %" PRIu32, addr,
-			     x->conf->buckets, x->seed[i], b));
-	json_object_set_new(o, "why", why_phase(x, k, owner));
+	json_object_set_new(o, "hash", hash_text(q, &q->layout.now, q->bucket));
+	json_object_set_new(o, "why", why_phase(x, k, q->owner));
+	add_layout(q, o);
 	return o;
 }
 
@@ -211,6 +324,7 @@ json_t *trace_reply(const struct ctl_ctx *x, const char *client_text, const char
 {
 	static const char form[] = "ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT";
 	struct endpoint client, vip;
+	struct question q = { .x = x, .client = &client, .vip = &vip };
 	json_t *refusal = NULL;
 	int i;
 
@@ -224,8 +338,11 @@ json_t *trace_reply(const struct ctl_ctx *x, const char *client_text, const char
 	i = find_service(x->conf, &vip, vip_text, &refusal);
 	if (i < 0)
 		return refusal;
-	if (x->conf->service[i].hash == HASH_SOURCE_PORT && !client.has_port)
+	q.i = (unsigned int)i;
+	q.s = &x->conf->service[i];
+	status_layout(x, &q.layout);
+	if (q.layout.now.hash[i] == HASH_SOURCE_PORT && !client.has_port)
 		return proto_error(CTL_USAGE, "service %s hashes the source port as well: give the "
-				   "client's port", x->conf->service[i].name);
-	return proto_result(explain(x, (unsigned int)i, &client));
+				   "client's port", q.s->name);
+	return proto_result(explain(&q));
 }
