@@ -32,7 +32,8 @@ static struct rules_peer peer[2] = {
 	{ .id = 2, .mac = { 2, 0, 0, 0, 0, 2 } }, { .id = 3, .mac = { 2, 0, 0, 0, 0, 3 } },
 };
 static struct rules_service service = {
-	.conf = &conf, .seed = BENCH_SEED, .hash = HASH_SOURCE_PORT, .action = action, .n_peers = 2, .peer = peer,
+	.conf = &conf, .seed = BENCH_SEED, .hash = HASH_SOURCE_PORT, .action = action, .n_peers = 2,
+	.peer = peer,
 };
 static struct rules_want want = { .n_services = 1, .service = &service };
 static struct early *early;
