@@ -2,7 +2,7 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer agent msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl sched flowtab flow
+TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer agent msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
@@ -31,7 +31,9 @@ T_rules_enc := io/rules_enc $(P_rules)
 T_rules_lease := io/rules_lease io/rules_enc $(P_rules)
 T_compile    := core/compile core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/assign core/types util/jhash util/addr util/buf
 T_proto      := ctl/proto
-T_ctl        := $(addprefix ctl/,$(CTL) client render grid) util/addr util/jhash util/log core/types
+T_ctl        := $(addprefix ctl/,$(CTL) client render grid) conf/conf_table util/addr util/jhash util/log core/types
+T_ctl_ways   := $(T_ctl)
+T_doctor     := io/doctor ctl/doctor_net conf/conf_table util/addr
 
 define unit_rule
 $(B)/tests/$(1)_test: $(O)/tests/unit/$(1)_test.o $(addprefix $(O)/clusterd/,$(addsuffix .o,$(T_$(1))))
@@ -57,7 +59,7 @@ K_group := io/group
 KT_rules := rules_lab.o
 K_rules := $(addprefix io/,$(RULES) $(EARLY)) util/addr util/jhash
 
-KT_stack := stack_queue.o
+KT_stack := stack_lab.o stack_queue.o
 K_stack := io/rules_enc io/rules_nl io/rules_queue io/rules_lease $(P_rules)
 
 KT_early := rules_lab.o
