@@ -739,10 +739,7 @@ static int counter(struct rules *r, uint8_t family, const char *name, uint64_t *
 
 int rules_counters(struct rules *r, unsigned int service, struct rules_counters *out)
 {
-	static const uint8_t family[] = { RULES_IP, RULES_IP6 };
 	char name[OBJ_NAME];
-	unsigned int i;
-	uint64_t n;
 	int ret;
 
 	memset(out, 0, sizeof(*out));
@@ -758,13 +755,9 @@ int rules_counters(struct rules *r, unsigned int service, struct rules_counters 
 		ret = counter(r, RULES_NETDEV, name, &out->handed);
 	if (!ret)
 		ret = counter(r, RULES_INET, "unknown", &out->unknown);
+	if (ret)
+		return ret;
 	snprintf(name, sizeof(name), "s%u_second", service);
-	for (i = 0; !ret && i < 2; i++) {
-		ret = counter(r, family[i], name, &n);
-		if (ret == -ENOENT)	/* a service that never hands on behind prerouting */
-			ret = 0;
-		else
-			out->second += n;
-	}
-	return ret;
+	ret = counter(r, RULES_INET, name, &out->second);
+	return ret == -ENOENT ? 0 : ret;	/* only there if packets can be handed on */
 }
