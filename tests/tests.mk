@@ -2,7 +2,7 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer agent msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow
+TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer agent agent_layout msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
@@ -17,6 +17,7 @@ T_inherit    := core/repl core/repl_hold core/repl_layout core/repl_snap core/co
 T_lease      := core/lease
 T_lease_peer := $(T_lease)
 T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_note core/agent_status core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/compile core/assign core/types util/jhash util/addr util/buf
+T_agent_layout := $(T_agent)
 T_msg        := wire/msg core/msg core/types util/buf util/addr util/jhash
 T_hello      := wire/hello util/buf
 T_key        := io/key
@@ -62,6 +63,9 @@ K_rules := $(addprefix io/,$(RULES) $(EARLY)) util/addr util/jhash
 KT_stack := stack_lab.o stack_queue.o
 K_stack := io/rules_enc io/rules_nl io/rules_queue io/rules_lease $(P_rules)
 
+KT_handed := handed_lab.o
+K_handed := $(K_rules) core/types
+
 KT_early := rules_lab.o
 K_early := $(K_rules) core/types
 
@@ -71,7 +75,7 @@ $(B)/tests/$(1)_kernel: $(O)/tests/netns/$(1)_kernel.o $(addprefix $(O)/tests/ne
 	@echo "  LD      $$@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ $(LIBS)
 endef
-$(foreach t,rules stack early netif group,$(eval $(call kernel_rule,$(t))))
+$(foreach t,rules handed stack early netif group,$(eval $(call kernel_rule,$(t))))
 
 # The cluster simulator: core/ in a modelled world, see tests/sim/README.md.
 SIM := event net group node kernel scenario main
@@ -88,7 +92,7 @@ sim: $(B)/tests/sim
 unit: $(foreach t,$(TESTS),$(B)/tests/$(t)_test)
 	@bad=0; for t in $^; do $$t || bad=1; done; exit $$bad
 
-kernel: $(foreach t,rules stack early netif group,$(B)/tests/$(t)_kernel)
+kernel: $(foreach t,rules handed stack early netif group,$(B)/tests/$(t)_kernel)
 	@bad=0; for t in $^ '$(B)/tests/rules_kernel early'; do $$t; r=$$?; [ $$r = 0 ] || [ $$r = 77 ] || bad=1; done; exit $$bad
 
 # The cluster tests alone; NETNS=names runs those whose names hold one of them, -l lists them.
