@@ -57,6 +57,8 @@ $(B)/tests/core_bench: $(addprefix $(O)/,tests/bench/core_bench.o $(addprefix cl
 # Against the kernel and a real corosync, in namespaces of their own.
 K_netif := $(addprefix io/,netif netif_vip netif_mac netif_sysctl netif_link flows) util/addr util/jhash util/log
 K_group := io/group
+K_probe := io/probe util/buf
+K_tunnel := $(addprefix io/,tunnel netif netif_vip netif_mac netif_sysctl netif_link) util/addr util/log
 KT_rules := rules_lab.o
 K_rules := $(addprefix io/,$(RULES) $(EARLY)) util/addr util/jhash
 
@@ -75,7 +77,7 @@ $(B)/tests/$(1)_kernel: $(O)/tests/netns/$(1)_kernel.o $(addprefix $(O)/tests/ne
 	@echo "  LD      $$@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ $(LIBS)
 endef
-$(foreach t,rules handed stack early netif group,$(eval $(call kernel_rule,$(t))))
+$(foreach t,rules handed stack early netif tunnel group probe,$(eval $(call kernel_rule,$(t))))
 
 # The cluster simulator: core/ in a modelled world, see tests/sim/README.md.
 SIM := event net group node kernel scenario main
@@ -92,7 +94,7 @@ sim: $(B)/tests/sim
 unit: $(foreach t,$(TESTS),$(B)/tests/$(t)_test)
 	@bad=0; for t in $^; do $$t || bad=1; done; exit $$bad
 
-kernel: $(foreach t,rules handed stack early netif group,$(B)/tests/$(t)_kernel)
+kernel: $(foreach t,rules handed stack early netif tunnel group probe,$(B)/tests/$(t)_kernel)
 	@bad=0; for t in $^ '$(B)/tests/rules_kernel early'; do $$t; r=$$?; [ $$r = 0 ] || [ $$r = 77 ] || bad=1; done; exit $$bad
 
 # The cluster tests alone; NETNS=names runs those whose names hold one of them, -l lists them.

@@ -211,22 +211,12 @@ void repl_layout_step(struct repl *r, struct repl_fx *fx)
 {
 	uint64_t online = repl_online(r);
 
-	switch (r->rehash_phase) {
-	case REHASH_NONE:
-		if (agreed(r, online) && at_rest(r))
-			freeze(r, &r->node[mask_lowest(online)], fx);
-		break;
-	case REHASH_FREEZE:
-		if (!online)
-			end(r, fx);
-		else if (!(online & ~r->rehash_acks))
-			switch_over(r, online, fx);
-		break;
-	case REHASH_MIXED:
-		if (!online || !r->mixed)
-			end(r, fx);
-		break;
-	}
+	if (r->rehash_phase == REHASH_FREEZE && online && !(online & ~r->rehash_acks))
+		switch_over(r, online, fx);
+	if (r->rehash_phase != REHASH_NONE && (!online || (r->rehash_phase == REHASH_MIXED && !r->mixed)))
+		end(r, fx);
+	if (r->rehash_phase == REHASH_NONE && agreed(r, online) && at_rest(r))
+		freeze(r, &r->node[mask_lowest(online)], fx);
 }
 
 bool repl_layout_sound(const struct repl *r)

@@ -303,6 +303,9 @@ static bool load_all(struct repl *r, struct buf_r *b)
 	if (!load_rehash(r, b) || buf_get16(b) != r->p.n_vips)
 		return false;
 	buf_get(b, r->holder, r->p.n_vips);
+	for (unsigned int v = 0; v < r->p.n_vips; v++)
+		if (r->holder[v] > r->p.n_nodes)
+			return false;
 	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
 		load_node(r, b, i, &bad);
 	for (unsigned int s = 0; s < r->p.n_services; s++)

@@ -44,7 +44,7 @@ struct box {
 	unsigned int n_event;
 	char events[64][32];
 	bool stopped;
-	uint8_t flows[BUCKETS / 8];	/* bit set: the kernel has live flows of that bucket */
+	uint8_t flows[BUCKETS / 4];	/* bit set: the kernel has live flows of that bucket */
 };
 
 static struct box box[N_MAX + 1];
@@ -197,7 +197,7 @@ static inline void deliver(void)
 
 static inline void count_flows(struct box *x)
 {
-	uint8_t wanted[BUCKETS / 8], empty[BUCKETS / 8];
+	uint8_t wanted[BUCKETS / 4], empty[BUCKETS / 4];
 
 	if (!agent_count_wanted(x->a, 0, wanted, now))
 		return;

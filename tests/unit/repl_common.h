@@ -24,7 +24,7 @@ static const struct repl_params params = { .n_nodes = N, .n_services = 2, .layou
 					   .salt = { 1, 2 }, .n_vips = 5,
 					   .vip_salt = { 11, 12, 13, 14, 15 } };
 static struct repl_fx fx;
-static uint8_t all_ones[BUCKETS / 8];
+static uint8_t all_ones[BUCKETS];
 
 /* ---- messages ---- */
 

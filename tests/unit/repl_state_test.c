@@ -150,11 +150,11 @@ static void corrupted_snapshot_is_refused_or_valid_and_usable(void **state)
 
 static struct msg random_message(const struct repl *r)
 {
-	static uint8_t bits[BUCKETS / 8];
+	static uint8_t bits[BUCKETS / 4];
 	unsigned int from = 1 + rnd() % N, node = 1 + rnd() % N;
 	struct msg m;
 
-	switch (rnd() % 24) {
+	switch (rnd() % 29) {
 	case 0: case 1:
 		m = ready_as(from, from * 100 + rnd() % 3, rnd() % 4 == 0);
 		m.u.ready.config += rnd() % 20 == 0;
@@ -180,9 +180,29 @@ static struct msg random_message(const struct repl *r)
 	case 18: case 19:
 		for (unsigned int i = 0; i < sizeof(bits); i++)
 			bits[i] = (uint8_t)rnd();
-		return drained(from, rnd() % 3, repl_epoch(r) - rnd() % 8, rnd() % 2 ? bits : all_ones);
+		m = drained(from, rnd() % 3, repl_epoch(r) - rnd() % 8, rnd() % 2 ? bits : all_ones);
+		if (repl_layout(r)->buckets <= 8 * sizeof(bits))
+			m.u.drained.size = repl_layout(r)->buckets / 8;
+		return m;
 	case 20:
 		return grace_end(node);
+	case 21: case 22:
+		m = base(MSG_LAYOUT, from);
+		m.incarnation = repl_get_node(r, from)->incarnation + (rnd() % 8 == 0);
+		m.u.layout.layout.buckets = BUCKETS << (repl_switched(r) / 8 % 2);
+		m.u.layout.layout.hash[0] = rnd() % 16 == 0;
+		m.u.layout.config = CONFIG;
+		return m;
+	case 23: case 24:
+		m = plan_step(MSG_ACK, from, repl_rehash(r) + (rnd() % 8 == 0));
+		m.incarnation = repl_get_node(r, from)->incarnation;
+		return m;
+	case 25:
+		m = base(MSG_UNMIXED, from);
+		m.incarnation = repl_get_node(r, from)->incarnation;
+		m.u.unmixed.rehash = repl_rehash(r) + (rnd() % 8 == 0);
+		m.u.unmixed.forced = rnd() % 2;
+		return m;
 	default:
 		m = order(from, rnd() % (ORDER_TYPES_N + (rnd() % 10 == 0)), node, (uint16_t)(rnd() % 300));
 		if (m.u.order.type == ORDER_LEAVE)
@@ -195,7 +215,7 @@ static struct msg random_message(const struct repl *r)
 
 static void replicas_fed_the_same_messages_stay_the_same(void **state)
 {
-	unsigned int changed = 0, seen[PHASES_N] = { 0 };
+	unsigned int changed = 0, seen[PHASES_N] = { 0 }, rehash[3] = { 0 };
 
 	(void)state;
 	for (unsigned int round = 0; round < 5; round++) {
@@ -213,6 +233,7 @@ static void replicas_fed_the_same_messages_stay_the_same(void **state)
 			assert_true(repl_valid(a));
 			assert_int_equal(repl_digest(a), repl_digest(b));
 			changed += fx.changed;
+			rehash[repl_rehash_phase(a)]++;
 			for (uint32_t i = 0; i < BUCKETS; i += 7)
 				seen[repl_get_bucket(a, 0, i)->phase]++;
 			if (k % 500 == 0) {		/* one of them joins again by snapshot */
@@ -227,7 +248,8 @@ static void replicas_fed_the_same_messages_stay_the_same(void **state)
 		repl_free(a);
 		repl_free(b);
 	}
-	assert_true(changed > 10000);
+	assert_true(changed > 9000);
+	assert_true(rehash[REHASH_FREEZE] > 100 && rehash[REHASH_MIXED] > 100);
 	for (unsigned int p = 0; p < PHASES_N; p++)
 		assert_true(seen[p] > 100);
 }
