@@ -49,6 +49,11 @@ try 2 'does not know one of these options' status --yes
 try 2 'does not know one of these options' help --json
 try 2 'does not know one of these options' -c x status
 try 2 'unrecognized option' status --nonsense
+try 2 'number from 1 to 20000' flows --limit 0
+try 2 'number from 1 to 20000' flows --limit 20001
+try 2 'number from 1 to 20000' flows --limit -5
+try 2 'number from 1 to 20000' flows --limit 5x
+try 2 'does not know one of these options' status --limit 5
 try 0 'Exit status: 0 done' help
 try 0 '^clusterctl [0-9]' --version
 try 1 'clusterd is not running on this node (no .*clusterd.sock); start it with systemctl start' status
@@ -64,6 +69,20 @@ try 2 'missing.ini' check "$dir/missing.ini"
 try 2 'bad.ini' corosync-conf -c "$dir/bad.ini"
 try 0 'token_coefficient: 0' corosync-conf -c "etc/examples/three-node.ini"
 try 2 '"nonsense"' check --json "$dir/bad.ini"
+try 2 'bad.ini:2: .*nonsense' doctor -c "$dir/bad.ini"
+
+# Without a daemon the doctor looks at this machine, and says what it could not do.
+for example in etc/examples/*.ini; do
+	try 1 'problem  clusterd   clusterd is not running' doctor -c "$example"
+	try 1 '^                    change: systemctl enable --now clusterd$' doctor -c "$example"
+	try 1 '^[0-9][0-9]* problem' doctor -c "$example"
+done
+try 1 '"level": "problem"' doctor -c etc/examples/tunnel.ini --json
+python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+assert d["problems"] == sum(f["level"] == "problem" for f in d["findings"]), d["problems"]
+assert d["network"] is None and all(f["found"] for f in d["findings"])' "$dir/out" ||
+	{ failed=$((failed + 1)); echo "FAILED: doctor --json"; }
 
 "$B/tests/ctl_test" serve "$sock" >"$dir/ready" &
 server=$!
@@ -92,7 +111,15 @@ try 0 'n3 is drained' drain n3 --wait
 try 0 'ordered' undrain n3
 try 0 'failback\|ordered' failback
 try 0 'warning  started         the made-up daemon runs' events
-for c in status nodes services "buckets web" events "trace --json 1.2.3.4:5 10.77.0.250:80/tcp" "undrain n3"; do
+try 0 'front     every node (flood)' trace 192.0.2.9:4711 10.77.0.250:80/tcp
+try 0 '^web      tcp    192.0.2.9:500[0-3]  10.77.0.250:80  n1    n[23]         kept' flows
+try 0 'there are more: --limit 1' flows web --limit 1
+try 0 'all connections of n1 follow their buckets' flows dns
+try 1 "no service is called 'nothing'" flows nothing
+try 0 '^web             5        6          7           0        8       -          -          -' counters
+# The made-up daemon cannot send frames and knows no paths, so that is what the doctor says.
+try 1 'this clusterd cannot send test frames' doctor -c etc/examples/three-node.ini
+for c in status nodes services flows counters "buckets web" events "trace --json 1.2.3.4:5 10.77.0.250:80/tcp" "undrain n3"; do
 	# shellcheck disable=SC2086
 	try_json '{' $c --json
 done

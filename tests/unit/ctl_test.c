@@ -1,26 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The control socket with a made-up daemon behind it: the accessors of conf, agent, repl and compile
- * are faked here at link time.  'ctl_test serve PATH' only serves, for tests/cli_test.sh.
+ * The control socket with a made-up daemon behind it.  'ctl_test serve PATH' only serves, for
+ * tests/cli_test.sh.
  */
-#include <errno.h>
+#include "ctl_common.h"
+
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <syslog.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "core/compile.h"
 #include "ctl/client.h"
 #include "ctl/cmds.h"
 #include "ctl/events.h"
@@ -29,168 +20,6 @@
 #include "ctl/status.h"
 #include "ctl/trace.h"
 #include "util/jhash.h"
-
-#define BUCKETS 64
-#define SEED 0x1234abcdu
-
-/* ---- the made-up daemon ---- */
-
-static struct conf conf;
-static struct repl_bucket table[2][BUCKETS];
-static struct repl_node node[4];
-static struct agent_status agent_now;
-static uint64_t lost, heirs;
-static struct { int n; enum order_type type; unsigned int node; uint16_t value; int err; } order;
-static int64_t heard_ms;
-static struct ctl_ctx ctx;
-
-const struct repl *agent_repl(const struct agent *a) { return NULL; }
-uint64_t agent_lost(const struct agent *a) { return lost; }
-void agent_get_status(const struct agent *a, struct agent_status *s) { *s = agent_now; }
-const char *agent_node_state(const struct agent *a, unsigned int id)
-{ return node[id].drain ? "drained" : "online"; }
-
-uint64_t repl_epoch(const struct repl *r) { return 17; }
-uint64_t repl_digest(const struct repl *r) { return 0x00f2c0ffee; }
-uint64_t repl_dead(const struct repl *r) { return 0; }
-uint64_t repl_plan(const struct repl *r) { return 0; }
-const struct repl_node *repl_get_node(const struct repl *r, unsigned int id) { return &node[id]; }
-const struct repl_bucket *repl_get_bucket(const struct repl *r, unsigned int s, uint32_t b)
-{ return &table[s][b]; }
-uint16_t repl_weight(const struct repl *r, unsigned int id) { return node[id].drain ? 0 : 100; }
-bool repl_inherits(const struct repl *r, unsigned int s, uint32_t b, unsigned int self, uint64_t l)
-{ return mask_has(heirs, self); }
-const char *repl_phase_str(enum repl_phase p)
-{
-	static const char *const names[] = { "stable", "prepare", "handoff", "adopt", "drain", "grace" };
-
-	return names[p];
-}
-
-uint32_t repl_owned(const struct repl *r, unsigned int s, unsigned int owner)
-{
-	uint32_t b, n = 0;
-
-	for (b = 0; b < BUCKETS; b++)
-		n += table[s][b].owner == owner;
-	return n;
-}
-
-uint32_t repl_draining(const struct repl *r, unsigned int s)
-{
-	return 0;
-}
-
-uint32_t repl_moving(const struct repl *r, unsigned int s)
-{
-	uint32_t b, n = 0;
-
-	for (b = 0; b < BUCKETS; b++)
-		n += table[s][b].phase != PHASE_STABLE;
-	return n;
-}
-
-struct bucket_action compile_bucket(const struct repl *r, unsigned int s, uint32_t b,
-				    unsigned int self, uint64_t l)
-{
-	return (struct bucket_action){ .state = table[s][b].owner == self ? BUCKET_MINE : BUCKET_FOREIGN };
-}
-
-uint64_t conf_digest(const struct conf *c) { return 1; }
-const char *conf_dispatch_str(enum conf_dispatch d) { return "flood"; }
-const char *conf_redirect_str(enum conf_redirect d) { return "direct"; }
-const char *conf_hash_str(enum conf_hash h) { return h == HASH_SOURCE ? "source" : "source-port"; }
-const char *conf_sched_str(enum conf_sched s) { return "hash"; }
-
-unsigned int conf_node_by_name(const struct conf *c, const char *name)
-{
-	unsigned int i;
-
-	for (i = 0; i < c->n_nodes; i++)
-		if (!strcmp(c->node[i].name, name))
-			return i + 1;
-	return NOBODY;
-}
-
-int conf_service_by_name(const struct conf *c, const char *name)
-{
-	return !strcmp(name, "web") ? 0 : !strcmp(name, "dns") ? 1 : -1;
-}
-
-static int fake_order(void *arg, enum order_type type, unsigned int id, uint16_t value,
-		      const char **why)
-{
-	order.n++;
-	order.type = type;
-	order.node = id;
-	order.value = value;
-	*why = order.err ? "this node is not in step with the group" : NULL;
-	if (!order.err && id && type == ORDER_DRAIN)
-		node[id].drain = true;
-	if (!order.err && id && type == ORDER_UNDRAIN)
-		node[id].drain = false;
-	events_add(ctx.events, 1700000000123, LOG_NOTICE, "order", "an order\nwas given");
-	return order.err;
-}
-
-static int fake_reload(void *arg, json_t **result)
-{
-	*result = json_pack("{s:s}", "error", "clusterd.ini:3: [cluster] nonsense: unknown key");
-	return -EINVAL;
-}
-
-static int fake_counters(void *arg, unsigned int service, struct rules_counters *out)
-{
-	*out = (struct rules_counters){ .accepted = 5, .foreign = 6, .handed = 7, .unknown = 8 };
-	return service ? -ENOENT : 0;
-}
-
-static double fake_load(void *arg) { return 0.0449; }
-static int64_t fake_lease(void *arg) { return 112; }
-static void fake_peer(void *arg, unsigned int id, struct ctl_peer *out)
-{ *out = (struct ctl_peer){ .heard_ms = heard_ms, .grant_ms = 90, .granted = true }; }
-
-static void make_cluster(void)
-{
-	unsigned int i, s;
-
-	memset(&conf, 0, sizeof(conf));
-	strcpy(conf.name, "web");
-	conf.n_nodes = 3;
-	conf.n_services = 2;
-	conf.buckets = BUCKETS;
-	conf.lease_ms = 150;
-	for (i = 0; i < 3; i++) {
-		char text[ADDR_STR];
-
-		snprintf(conf.node[i].name, NAME_SIZE, "n%u", i + 1);
-		snprintf(text, sizeof(text), "10.77.0.%u", i + 1);
-		addr_parse(&conf.node[i].addr, text);
-		conf.node[i].weight = 100;
-		node[i + 1] = (struct repl_node){ .state = NODE_ONLINE, .ever = true, .weight_conf = 100,
-						  .weight_order = ORDER_AUTO };
-	}
-	strcpy(conf.service[0].name, "web");
-	strcpy(conf.service[1].name, "dns");
-	for (s = 0; s < 2; s++) {
-		conf.service[s].n_vips = 2;
-		addr_parse(&conf.service[s].vip[0], "10.77.0.250");
-		addr_parse(&conf.service[s].vip[1], "fd77::250");
-		conf.service[s].n_ports = 1;
-		for (i = 0; i < BUCKETS; i++)
-			table[s][i] = (struct repl_bucket){ .owner = (uint8_t)(i % 3 + 1) };
-	}
-	conf.service[0].hash = HASH_SOURCE_PORT;
-	conf.service[0].port[0] = (struct conf_port){ IPPROTO_TCP, 80, 80 };
-	conf.service[1].hash = HASH_SOURCE;
-	conf.service[1].port[0] = (struct conf_port){ IPPROTO_UDP, 53, 80 };
-	agent_now = (struct agent_status){ .group_up = true, .synced = true, .quorate = true,
-					   .leased = true, .members = 7, .coordinator = 1 };
-	lost = heirs = 0;
-	heard_ms = 12;
-	memset(&order, 0, sizeof(order));
-}
-
 /* ---- the server, and clients that are turned by hand ---- */
 
 static sd_event *loop;
@@ -206,9 +35,7 @@ static void publish(void *arg, const json_t *event)
 static int setup(void **state)
 {
 	make_cluster();
-	ctx = (struct ctl_ctx){ .conf = &conf, .self = 1, .seed = { SEED, SEED }, .order = fake_order,
-				.reload = fake_reload, .counters = fake_counters, .load = fake_load,
-				.lease_ms = fake_lease, .peer = fake_peer };
+	fill_ctx();
 	if (events_new(&ctx.events, publish, NULL) || sd_event_new(&loop) < 0)
 		return -1;
 	return server_open(&server, loop, path, cmds_handle, &ctx);
@@ -770,6 +597,14 @@ static int serve(const char *at)
 	snprintf(path, sizeof(path), "%s", at);
 	if (setup(NULL))
 		return 1;
+	addr_parse(&flow_now[0].client, "192.0.2.9");
+	addr_parse(&flow_now[0].vip, "10.77.0.250");
+	flow_now[0].proto = IPPROTO_TCP;
+	flow_now[0].dport = 80;
+	for (n_flows = 0; n_flows < 4; n_flows++) {	/* at least two of them in buckets of others */
+		flow_now[n_flows] = flow_now[0];
+		flow_now[n_flows].sport = (uint16_t)(5000 + n_flows);
+	}
 	events_add(ctx.events, 1700000000123, LOG_WARNING, "started", "the made-up daemon runs");
 	printf("ready\n");
 	fflush(stdout);

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * io/probe with real frames, in a network namespace of its own: three probes, two of them (and a
+ * stranger) on the far ends of a bridge whose ports can be told to filter.
+ *
+ *     a0 --- a1 [br0] b1 --- b0      node 1 on a0, node 2 on b0, node 3 on c0
+ *                     c1 --- c0
+ *
+ * Prints "ok - ", "not ok - " and "skip - " lines; exit 0, 1, or 77 when nothing could be tested.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io/probe.h"
+
+static unsigned int failed;
+static const uint8_t key[32] = "the cluster's key", other_key[32] = "another cluster's key";
+static const uint8_t shared[6] = { 0x01, 0x00, 0x5e, 0x4d, 0x00, 0xfa };
+static const uint8_t broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+static struct probe *probe[4];
+
+static void ok(bool good, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void ok(bool good, const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs(good ? "ok - " : "not ok - ", stdout);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+	fflush(stdout);
+	failed += !good;
+}
+
+static void run(const char *command)
+{
+	if (system(command) != 0) {
+		printf("not ok - set-up failed: %s\n", command);
+		exit(1);
+	}
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Serves all probes, woken by their descriptors only, until that moment. */
+static void serve(int64_t until)
+{
+	struct pollfd p[4];
+	int64_t left;
+
+	while ((left = until - now_ms()) > 0) {
+		for (unsigned int i = 0; i < 4; i++)
+			p[i] = (struct pollfd){ .fd = probe[i] ? probe_fd(probe[i]) : -1, .events = POLLIN };
+		if (poll(p, 4, (int)left) < 0)
+			return;
+		for (unsigned int i = 0; i < 4; i++)
+			if (p[i].revents)
+				probe_dispatch(probe[i], now_ms());
+	}
+}
+
+static struct probe *open_probe(const char *interface, const uint8_t k[32], unsigned int self)
+{
+	struct probe_target t = { .interface = "" };
+	struct probe *p = NULL;
+	int err;
+
+	strcpy(t.interface, interface);
+	memcpy(t.mac, shared, 6);
+	err = probe_open(&p, &t, 1, k, self);
+	if (err)
+		ok(false, "probe_open(%s): %s", interface, strerror(-err));
+	return p;
+}
+
+/* Who has heard what in one round of probe[0]. */
+static void round_of(uint64_t *heard_shared, uint64_t *heard_broadcast)
+{
+	struct probe_result r[4];
+	int64_t start = now_ms();
+	unsigned int n;
+
+	while (probe_start(probe[0], now_ms()) && now_ms() - start < 3000)
+		serve(now_ms() + 20);
+	start = now_ms();
+	serve(start + PROBE_WAIT_MS / 2);
+	ok(probe_running(probe[0]), "a round is under way");
+	ok(probe_start(probe[0], now_ms()) == -EBUSY, "a second one is refused");
+	serve(start + PROBE_WAIT_MS + 300);
+	ok(!probe_running(probe[0]) && probe_done(probe[0]) >= start, "it ends by itself");
+	ok(probe_start(probe[0], now_ms()) == -EAGAIN, "no other one right after it");
+	*heard_shared = *heard_broadcast = 0;
+	n = probe_results(probe[0], r, 4);
+	ok(n == 2, "%u targets: broadcast and the shared MAC", n);
+	for (unsigned int i = 0; i < n; i++) {
+		if (r[i].send_err)
+			ok(false, "sending: %s", strerror(-r[i].send_err));
+		if (!memcmp(r[i].target.mac, broadcast, 6))
+			*heard_broadcast = r[i].heard;
+		else
+			*heard_shared = r[i].heard;
+	}
+}
+
+static int raw_socket(const char *interface, struct sockaddr_ll *to, uint8_t mac[6])
+{
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(PROBE_ETHERTYPE));
+	struct ifreq ifr = { 0 };
+
+	strcpy(ifr.ifr_name, interface);
+	ioctl(fd, SIOCGIFHWADDR, &ifr);
+	memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
+	*to = (struct sockaddr_ll){ .sll_family = AF_PACKET, .sll_protocol = htons(PROBE_ETHERTYPE),
+				    .sll_ifindex = (int)if_nametoindex(interface), .sll_halen = 6 };
+	if (bind(fd, (struct sockaddr *)to, sizeof(*to)))
+		ok(false, "bind");
+	return fd;
+}
+
+/* A stranger on c0 sends rubbish, and what it overheard once more. */
+static void strangers(void)
+{
+	struct probe_counters before, after;
+	uint8_t frame[2000] = { 0 }, mac[6], real[PROBE_FRAME];
+	struct sockaddr_ll to;
+	int fd = raw_socket("c0", &to, mac);
+	uint32_t seed = 1;
+	ssize_t n;
+
+	/* A real question of node 1, overheard. */
+	while (probe_start(probe[0], now_ms()))
+		serve(now_ms() + 50);
+	n = recv(fd, real, sizeof(real), 0);
+	ok(n == PROBE_FRAME, "overheard a question of %zd bytes", n);
+	serve(now_ms() + PROBE_WAIT_MS + 200);
+	while (recv(fd, frame, sizeof(frame), MSG_DONTWAIT) > 0)
+		;
+	probe_counters(probe[1], &before);
+	for (unsigned int i = 0; i < 3000; i++) {
+		size_t size = 14 + (seed >> 16) % 100;
+
+		memcpy(frame, real, sizeof(real));
+		for (unsigned int k = 14; k < 80; k++) {
+			seed = seed * 1103515245 + 12345;
+			if (i % 2 || !(seed >> 16 & 15))	/* rubbish, and almost right */
+				frame[k] = (uint8_t)(seed >> 16);
+		}
+		frame[37] = real[37] ^ 1;	/* at least this, of what is signed */
+		if (send(fd, frame, size < 60 ? 60 : size, 0) < 0)
+			break;
+		if (i % 50 == 0)
+			serve(now_ms() + 1);
+	}
+	serve(now_ms() + 100);
+	probe_counters(probe[1], &after);
+	ok(after.questions == before.questions, "rubbish gets no answer");
+	ok(after.forged + after.garbled >= before.forged + before.garbled + 2900, "it is counted (%llu)",
+	   (unsigned long long)(after.forged + after.garbled - before.forged - before.garbled));
+	n = recv(fd, frame, sizeof(frame), MSG_DONTWAIT);
+	ok(n < 0, "and nothing came back");
+
+	/* The overheard question again and again: a bounded number of answers. */
+	before = after;
+	serve((now_ms() / 1000 + 1) * 1000 + 10);	/* just after a second has begun */
+	for (unsigned int i = 0; i < 5 * PROBE_ANSWERS; i++) {
+		send(fd, real, sizeof(real), 0);
+		if (i % 50 == 0)
+			serve(now_ms() + 1);
+	}
+	serve(now_ms() + 100);
+	probe_counters(probe[1], &after);
+	ok(after.questions - before.questions <= 2 * PROBE_ANSWERS && after.limited > before.limited,
+	   "replays get %llu answers, %llu get none", (unsigned long long)(after.questions - before.questions),
+	   (unsigned long long)(after.limited - before.limited));
+
+	/* Sent to a peer's own MAC it says nothing about flooding: no answer. */
+	before = after;
+	serve(now_ms() + 1100);
+	memcpy(frame, real, sizeof(real));
+	close(raw_socket("b0", &to, frame));	/* its MAC becomes the destination */
+	send(fd, frame, PROBE_FRAME, 0);
+	serve(now_ms() + 100);
+	probe_counters(probe[1], &after);
+	ok(after.questions == before.questions, "a question that was sent elsewhere than it says gets no answer");
+	close(fd);
+}
+
+int main(void)
+{
+	uint64_t s, b, both = node_bit(2) | node_bit(3);
+
+	if (unshare(CLONE_NEWNET)) {
+		printf("skip - needs root\n");
+		return 77;
+	}
+	run("ip link add name br0 type bridge mcast_snooping 0 && ip link set br0 up");
+	run("for i in a b c; do ip link add ${i}0 type veth peer name ${i}1 && ip link set ${i}1 master br0 && "
+	    "ip link set ${i}0 up && ip link set ${i}1 up || exit 1; done");
+	probe[0] = open_probe("a0", key, 1);
+	probe[1] = open_probe("b0", key, 2);
+	probe[2] = open_probe("c0", key, 3);
+	if (failed)
+		return 1;
+	ok(probe_done(probe[0]) < 0, "no round yet");
+	round_of(&s, &b);
+	ok(s == both && b == both, "a plain switch: all hear both");
+
+	run("bridge link set dev b1 mcast_flood off");
+	round_of(&s, &b);
+	ok(s == node_bit(3) && b == both, "a port without multicast flooding: heard the broadcast only");
+	run("bridge link set dev b1 mcast_flood on");
+
+	run("ip link set c0 down");
+	round_of(&s, &b);
+	ok(s == node_bit(2) && b == node_bit(2), "a cut node: hears nothing");
+	run("ip link set c0 up");
+
+	/* The interface goes and comes back. */
+	run("ip link del b0 && ip link add b0 type veth peer name b1 && ip link set b1 master br0 && "
+	    "ip link set b0 up && ip link set b1 up");
+	probe_refresh(probe[1]);
+	round_of(&s, &b);
+	ok(s == both && b == both, "an interface that was made again is listened on again");
+
+	/* A node of another cluster on the same wire. */
+	probe_close(probe[2]);
+	probe[2] = open_probe("c0", other_key, 3);
+	round_of(&s, &b);
+	ok(s == node_bit(2) && b == node_bit(2), "another cluster's node does not count");
+	strangers();
+	for (unsigned int i = 0; i < 4; i++)
+		probe_close(probe[i]);
+	return failed > 0;
+}
