@@ -34,12 +34,12 @@
 enum {
 	PRIO_LIVE_INGRESS = -10, PRIO_LEASE_INGRESS = 10,
 	PRIO_LIVE_CHECK = -150, PRIO_QUEUE = -147, PRIO_HAND = -145, PRIO_GUARD = -140,
-	PRIO_LIVE_OUT = 0, PRIO_GUARD_OUT = 10,
+	PRIO_LIVE_DF = -10, PRIO_LIVE_OUT = 0, PRIO_GUARD_OUT = 10,
 };
 
 /* Offsets of header fields (RFC 791, 8200, 826, 4861, 9293). */
 enum {
-	IP4_SADDR = 12, IP4_DADDR = 16, IP6_SADDR = 8, IP6_DADDR = 24,
+	IP4_FLAGS = 6, IP4_CSUM = 10, IP4_SADDR = 12, IP4_DADDR = 16, IP6_SADDR = 8, IP6_DADDR = 24,
 	TH_SPORT = 0, TH_DPORT = 2, TCP_FLAGS = 13, ICMP_TYPE = 0, ETH_SADDR = 6,
 	ARP_OP = 6, ARP_SHA = 8, ARP_SPA = 14, ARP_TPA = 24,
 	ND_FLAGS = 4, ND_TARGET = 8, ND_OPT = 24, ND_OPT_MAC = 26, ICMP6_CSUM = 2,
@@ -92,6 +92,12 @@ void build_ct_state(struct rules_mk *b, uint32_t bits);
 void build_nd_match(struct rules_mk *b, uint8_t type, const struct addr *vip);
 /* Rule: ARP sent with 'vip' as its sender. */
 void build_arp_match(struct rules_mk *b, const struct addr *vip);
+
+/*
+ * In the middle of a rule: the IPv4 packet, about to be handed on, may be fragmented from here on.  The
+ * ipip driver copies DF to the outer header, and drops what does not fit.  Uses REG(0).
+ */
+void build_clear_df(struct rules_mk *b);
 
 /* ---- netdev clusterd ---- */
 

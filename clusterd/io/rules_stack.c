@@ -259,8 +259,29 @@ static int way_out(const struct rules_service *s, const struct rules_peer *peer,
 	return s->conf->redirect == REDIRECT_DIRECT ? ifindex : v4 ? peer->ifindex4 : peer->ifindex6;
 }
 
-static void peer_chain(struct rules_mk *b, unsigned int i, const struct rules_peer *peer, bool v4,
-		       int dev)
+/* 'dup' itself sets DF, so it is cleared behind that, from what still has its mark. */
+static bool keeps_mark(const struct rules_service *s, bool v4)
+{
+	return v4 && s->conf->redirect == REDIRECT_IPIP;
+}
+
+static void df_chain(struct rules_mk *b, const struct rules_want *w)
+{
+	unsigned int i;
+
+	for (i = 0; i < w->n_services && !keeps_mark(&w->service[i], true); i++)
+		;
+	if (i == w->n_services)
+		return;
+	mk_base_chain(b, "df", NF_INET_POST_ROUTING, PRIO_LIVE_DF, NULL);
+	mk_rule(b);
+	mk_is_mark_bits(b, MARK_CODE, HAND_LEASED);
+	build_clear_df(b);
+	mk_set_mark(b, 0);
+}
+
+static void peer_chain(struct rules_mk *b, unsigned int i, const struct rules_service *s,
+		       const struct rules_peer *peer, bool v4, int dev)
 {
 	uint32_t key = RULES_MARK_SERVICE(i) | RULES_MARK_NODE(peer->id);
 	const struct addr *to = v4 ? &peer->addr4 : &peer->addr6;
@@ -269,7 +290,8 @@ static void peer_chain(struct rules_mk *b, unsigned int i, const struct rules_pe
 	snprintf(name, sizeof(name), "s%u_hand%u", i, peer->id);
 	mk_chain(b, name);
 	mk_rule(b);
-	mk_set_mark(b, 0);
+	if (!keeps_mark(s, v4))
+		mk_set_mark(b, 0);
 	mk_imm(b, REG(4), to->b, v4 ? 4 : 16);
 	mk_imm(b, REG(0), &dev, 4);
 	mk_dup(b, REG(4), REG(0));
@@ -302,7 +324,7 @@ static void hand_chains(struct rules_mk *b, const struct rules_want *w, const in
 			int dev = way_out(s, &s->peer[k], v4, ifindex[i]);
 
 			if (dev)
-				peer_chain(b, i, &s->peer[k], v4, dev);
+				peer_chain(b, i, s, &s->peer[k], v4, dev);
 		}
 	}
 	mk_chain(b, "on");
@@ -379,6 +401,8 @@ static void ip_tables(struct rules_mk *b, const struct rules_want *w, const int 
 		if (hands_on) {
 			queue_chain(b, w);
 			hand_chains(b, w, ifindex, v4);
+			if (v4)
+				df_chain(b, w);
 		}
 		if (mss)
 			mss_chain(b, w, v4);

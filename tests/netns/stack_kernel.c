@@ -50,6 +50,40 @@ static void check_hand(int family, int s)
 	ok(!capture(at_peer[!k], 50, is_wanted, &(struct frame){ 0 }) &&
 	   !readable(udp[family == AF_INET6], 0), "... once, and not accepted here");
 	ok(!conntrack_knows(family, s), "... conntrack remembers nothing");
+	guard_close();
+	ok(!served(family, s) && peer_got(k, IPPROTO_UDP, PORT, family, s),
+	   "... the guard flushed away: neither accepted here");
+	guard_open();
+}
+
+/* Handed on through ipip: the client's DF must not get as far as the tunnel. */
+static void check_df(void)
+{
+	struct conf_service *c = (struct conf_service *)service[ROUTE].conf;
+	struct frame f;
+	bool got;
+
+	c->redirect = REDIRECT_IPIP;
+	live_close();
+	live_open();
+	mark_vip(RULES_MARK_HAND | RULES_MARK_NODE(2) | RULES_MARK_SERVICE(ROUTE), AF_INET, ROUTE);
+	forget_all();
+	send_midstream(AF_INET, ROUTE);
+	want_proto = IPPROTO_TCP;
+	want_dport = 80;
+	want_to = vip(AF_INET, ROUTE);
+	got = capture(at_peer[1], WAIT_MS, is_wanted, &f);
+	ok(got && !f.net[6] && checksum(&(struct addr){ 0 }, &(struct addr){ 0 }, -20, f.net, 20) == 0xffff,
+	   "ipip: DF is cleared, the header's checksum right");
+	ok(!packets("inet look", "leak"), "... and the mark with it");
+	c->redirect = REDIRECT_DIRECT;
+	live_close();
+	live_open();
+	forget_all();
+	mark_vip(RULES_MARK_HAND | RULES_MARK_NODE(2) | RULES_MARK_SERVICE(ROUTE), AF_INET, ROUTE);
+	send_midstream(AF_INET, ROUTE);
+	got = capture(at_peer[1], WAIT_MS, is_wanted, &f);
+	ok(got && f.net[6] == 0x40, "... direct: it is kept");
 }
 
 static void check_lost(int family)
@@ -226,9 +260,10 @@ static void check_lease(int family)
 	lease_table_end(lease);
 	mark_vip(RULES_MARK_ACCEPT, family, ANNOUNCE);
 	ok(!served(family, ANNOUNCE), "... without a lease: dropped");
-	if (lease_table_start(lease, LEASE_MS))
-		die("lease");
-	ok(!packets("inet look", "leak"), "... nobody behind the guard sees a mark of ours");
+	lease_table_close(lease);
+	ok(!served(family, ANNOUNCE), "... the heartbeat and its table gone: dropped");
+	lease_begin();
+	ok(!packets("inet look", "leak"), "... nobody behind the guard, nor on the way out, sees a mark of ours");
 }
 
 /* The guard alone, and a mark on a packet that is not for a VIP: nobody took it. */
@@ -542,6 +577,7 @@ int main(void)
 		check_mss(families[i]);
 		check_members(families[i]);
 	}
+	check_df();
 	check_guard_marks();
 	for (i = 0; i < 2; i++) {
 		check_gate(families[i]);

@@ -227,6 +227,7 @@ static void make_services(void)
 		peer[i] = (struct rules_peer){ .id = 2, .addr4 = address(AF_INET, k ? 79 : 77, 2),
 					       .addr6 = address(AF_INET6, k ? 79 : 77, 2) };
 		memcpy(peer[i].mac, peer_mac[k], 6);
+		peer[i].ifindex4 = peer[i].ifindex6 = (int)if_nametoindex(k ? "eth1" : "eth0");
 		service[i] = (struct rules_service){
 			.conf = &conf[i], .buckets = 64, .n_peers = 1, .peer = &peer[i],
 			.own4 = address(AF_INET, 77, 1), .own6 = address(AF_INET6, 77, 1),
@@ -358,10 +359,17 @@ unsigned long packets(const char *table, const char *name)
 	return n;
 }
 
-static void make_tables(void)
+void lease_begin(void)
 {
 	char dev[1][IFNAME_SIZE] = { "eth0" };
 
+	enter(NODE);
+	if (lease_table_open(&lease, dev, 1) || lease_table_start(lease, LEASE_MS))
+		die("lease");
+}
+
+static void make_tables(void)
+{
 	enter(NODE);
 	MUST("nft 'add table netdev marks; add chain netdev marks in "
 	     "{ type filter hook ingress device eth0 priority -10; }'");
@@ -369,14 +377,15 @@ static void make_tables(void)
 	     "add counter inet look leak; "
 	     "add chain inet look first { type filter hook prerouting priority -300; }; "
 	     "add chain inet look last { type filter hook prerouting priority 0; }; "
+	     "add chain inet look out { type filter hook postrouting priority 0; }; "
+	     "add rule inet look out meta mark and 0xfff00000 == 0xc1d00000 counter name leak; "
 	     "add rule inet look first meta mark 0xc1d20311 counter name kept; "
 	     "add rule inet look first meta mark 0xc1d00021 counter name strange; "
 	     "add rule inet look last meta mark and 0xfff00000 == 0xc1d00000 counter name leak'");
 	live_open();
 	guard_open();
 	MUST("sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0");
-	if (lease_table_open(&lease, dev, 1) || lease_table_start(lease, LEASE_MS))
-		die("lease");
+	lease_begin();
 	enter(CLIENT);
 	for (unsigned int n = 250; n <= 252; n++)
 		for (int i = 0; i < 2; i++)
@@ -558,6 +567,7 @@ void send_midstream(int family, int s)
 
 		memcpy(b + 12, "\x08\x00", 2);
 		*i4 = (struct iphdr){ .version = 4, .ihl = 5, .tot_len = htons(40), .ttl = 64,
+				      .frag_off = htons(IP_DF),
 				      .protocol = IPPROTO_TCP };
 		memcpy(&i4->saddr, from.b, 4);
 		memcpy(&i4->daddr, to.b, 4);

@@ -66,6 +66,8 @@ void live_open(void);
 void live_close(void);
 void guard_open(void);
 void guard_close(void);
+/* A new table for the lease, with a long one in it. */
+void lease_begin(void);
 /* What the ingress would do: packets that match get this mark; no others do. */
 void mark(uint32_t value, const char *match, ...) __attribute__((format(printf, 2, 3)));
 void mark_vip(uint32_t value, int family, int s);

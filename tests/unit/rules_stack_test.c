@@ -199,6 +199,20 @@ static void test_no_own_address(void **state)
 	assert_false(has(stack(&s), "csum pseudo"));
 }
 
+/* ipip alone wants DF cleared, of IPv4 alone. */
+static void test_df(void **state)
+{
+	struct setup s;
+
+	make(&s);
+	assert_false(has(stack(&s), "chain df"));
+	s.conf[2].redirect = REDIRECT_IPIP;
+	assert_true(has(stack(&s), "[nh+6,2 -> r0] [r0 = r0 & bfff0000 ^ 00000000] "
+			"[r0 -> nh+6,2 csum +10] [r0 = 00000000] [r0 -> meta 3]"));
+	assert_true(has(stack(&s), "chain s2_hand2\n    [r4 = 0a4d0002]"));
+	assert_true(has(stack(&s), "chain s2_hand2\n    [r0 = 00000000] [r0 -> meta 3] [r4 = fe80"));
+}
+
 /* No way to a peer: no chain; what is marked for it is dropped. */
 static void test_no_way(void **state)
 {
@@ -219,6 +233,7 @@ int main(void)
 		cmocka_unit_test(test_flood_alone),
 		cmocka_unit_test(test_queue),
 		cmocka_unit_test(test_no_own_address),
+		cmocka_unit_test(test_df),
 		cmocka_unit_test(test_no_way),
 	};
 
