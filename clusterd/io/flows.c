@@ -31,9 +31,14 @@ struct flows {
 	uint8_t buf[BUF_SIZE] __attribute__((aligned(MNL_ALIGNTO)));
 };
 
+/* One walk through the table: 'one' gets each live flow of ours. */
 struct dump {
-	struct flows_service *s;
+	const struct flows_service *s;
 	unsigned int n;
+	/* 'bucket' of flow->service; false ends the walk */
+	bool (*one)(void *arg, const struct flow *flow, uint32_t bucket, uint32_t expires_ms);
+	void *arg;
+	bool stop;
 	int err;
 };
 
@@ -82,9 +87,13 @@ void flows_close(struct flows *f)
 	free(f);
 }
 
-static bool alive(const struct nf_conntrack *ct)
+static bool alive(const struct nf_conntrack *ct, uint8_t proto)
 {
-	if (!nfct_attr_is_set(ct, ATTR_TCP_STATE))
+	/* UDP has no end; what was never answered is no flow */
+	if (proto == IPPROTO_UDP)
+		return nfct_attr_is_set(ct, ATTR_STATUS) &&
+		       nfct_get_attr_u32(ct, ATTR_STATUS) & IPS_SEEN_REPLY;
+	if (proto != IPPROTO_TCP || !nfct_attr_is_set(ct, ATTR_TCP_STATE))
 		return false;
 	switch (nfct_get_attr_u8(ct, ATTR_TCP_STATE)) {
 	case TCP_CONNTRACK_SYN_RECV:
@@ -111,45 +120,53 @@ static void get_addr(const struct nf_conntrack *ct, enum nf_conntrack_attr attr4
 	}
 }
 
-static bool serves(const struct conf_service *c, const struct addr *dst, uint16_t port)
+static bool serves(const struct conf_service *c, const struct flow *f)
 {
 	unsigned int v = 0, p = 0;
 
-	while (v < c->n_vips && addr_cmp(&c->vip[v], dst) != 0)
+	while (v < c->n_vips && addr_cmp(&c->vip[v], &f->vip) != 0)
 		v++;
-	while (p < c->n_ports && (c->port[p].proto != IPPROTO_TCP ||
-				  port < c->port[p].lo || port > c->port[p].hi))
+	while (p < c->n_ports && (c->port[p].proto != f->proto || f->dport < c->port[p].lo ||
+				  f->dport > c->port[p].hi))
 		p++;
 	return v < c->n_vips && p < c->n_ports;
 }
 
-static void count_one(struct dump *d, const struct nf_conntrack *ct)
+static bool get_flow(const struct nf_conntrack *ct, struct flow *f)
 {
-	struct addr src, dst;
-	uint16_t sport, dport;
-
+	memset(f, 0, sizeof(*f));
 	if (!nfct_attr_is_set(ct, ATTR_ORIG_L4PROTO) ||
-	    nfct_get_attr_u8(ct, ATTR_ORIG_L4PROTO) != IPPROTO_TCP || !alive(ct) ||
 	    !nfct_attr_is_set(ct, ATTR_ORIG_PORT_SRC) || !nfct_attr_is_set(ct, ATTR_ORIG_PORT_DST))
-		return;
-	get_addr(ct, ATTR_ORIG_IPV4_SRC, ATTR_ORIG_IPV6_SRC, &src);
-	get_addr(ct, ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST, &dst);
-	if (!src.family || !dst.family)
-		return;
-	sport = ntohs(nfct_get_attr_u16(ct, ATTR_ORIG_PORT_SRC));
-	dport = ntohs(nfct_get_attr_u16(ct, ATTR_ORIG_PORT_DST));
+		return false;
+	f->proto = nfct_get_attr_u8(ct, ATTR_ORIG_L4PROTO);
+	get_addr(ct, ATTR_ORIG_IPV4_SRC, ATTR_ORIG_IPV6_SRC, &f->client);
+	get_addr(ct, ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST, &f->vip);
+	f->sport = ntohs(nfct_get_attr_u16(ct, ATTR_ORIG_PORT_SRC));
+	f->dport = ntohs(nfct_get_attr_u16(ct, ATTR_ORIG_PORT_DST));
+	return f->client.family && f->client.family == f->vip.family && alive(ct, f->proto);
+}
 
+static void one_entry(struct dump *d, const struct nf_conntrack *ct)
+{
+	uint32_t expires = nfct_attr_is_set(ct, ATTR_TIMEOUT) ?
+			   nfct_get_attr_u32(ct, ATTR_TIMEOUT) : 0;
+	struct flow f;
+
+	if (d->stop || !get_flow(ct, &f))
+		return;
 	for (unsigned int i = 0; i < d->n; i++) {
-		struct flows_service *s = &d->s[i];
+		const struct flows_service *s = &d->s[i];
 		uint32_t b;
 
-		if (!serves(s->conf, &dst, dport))
+		if (!serves(s->conf, &f))
 			continue;
-		b = jhash_bucket(&src, sport, s->conf->hash == HASH_SOURCE_PORT,
-				 s->buckets, s->seed);
+		b = jhash_bucket(&f.client, f.sport, s->hash == HASH_SOURCE_PORT, s->buckets,
+				 s->seed);
 		assert(b < s->buckets);
-		if ((s->wanted[b / 8] & (1 << b % 8)) && s->count[b] < UINT16_MAX)
-			s->count[b]++;
+		f.service = (uint8_t)i;
+		if (!s->wanted || s->wanted[b / 8] & (1 << b % 8))
+			d->stop = !d->one(d->arg, &f, b, expires > UINT32_MAX / 1000 ?
+					  UINT32_MAX : expires * 1000);
 		return;		/* services do not overlap */
 	}
 }
@@ -168,7 +185,7 @@ static int flow_msg(const struct nlmsghdr *nlh, void *data)
 		return MNL_CB_STOP;
 	}
 	if (nfct_nlmsg_parse(nlh, ct) == 0)
-		count_one(d, ct);
+		one_entry(d, ct);
 	nfct_destroy(ct);
 	return MNL_CB_OK;
 }
@@ -215,22 +232,153 @@ static int flows_dump(struct flows *f, uint8_t family, struct dump *d)
 	return d->err;
 }
 
-int flows_count(struct flows *f, struct flows_service *s, unsigned int n)
+static int flows_walk(struct flows *f, struct dump *d)
 {
-	struct dump d = { .s = s, .n = n };
 	int err;
 
-	for (unsigned int i = 0; i < n; i++)
-		memset(s[i].count, 0, s[i].buckets * sizeof(*s[i].count));
 	if (!f->nl) {
 		err = flows_connect(f);
 		if (err)
 			return err;
 	}
-	err = flows_dump(f, family_of(s, n), &d);
+	err = flows_dump(f, family_of(d->s, d->n), d);
 	if (err) {
 		mnl_socket_close(f->nl);
 		f->nl = NULL;
 	}
 	return err;
+}
+
+static bool count_one(void *arg, const struct flow *flow, uint32_t bucket, uint32_t expires_ms)
+{
+	struct flows_service *s = (struct flows_service *)arg + flow->service;
+
+	if (flow->proto == IPPROTO_TCP && s->count[bucket] < UINT16_MAX)
+		s->count[bucket]++;
+	return true;
+}
+
+int flows_count(struct flows *f, struct flows_service *s, unsigned int n)
+{
+	struct dump d = { .s = s, .n = n, .one = count_one, .arg = s };
+
+	for (unsigned int i = 0; i < n; i++)
+		memset(s[i].count, 0, s[i].buckets * sizeof(*s[i].count));
+	return flows_walk(f, &d);
+}
+
+struct list {
+	bool (*cb)(void *arg, const struct flow *flow, uint32_t expires_ms);
+	void *arg;
+};
+
+static bool list_one(void *arg, const struct flow *flow, uint32_t bucket, uint32_t expires_ms)
+{
+	const struct list *l = arg;
+
+	return l->cb(l->arg, flow, expires_ms);
+}
+
+int flows_list(struct flows *f, const struct flows_service *s, unsigned int n,
+	       bool (*cb)(void *arg, const struct flow *flow, uint32_t expires_ms), void *arg)
+{
+	struct list l = { .cb = cb, .arg = arg };
+	struct dump d = { .s = s, .n = n, .one = list_one, .arg = &l };
+
+	return flows_walk(f, &d);
+}
+
+static bool load_one(void *arg, const struct flow *flow, uint32_t bucket, uint32_t expires_ms)
+{
+	((uint32_t *)arg)[flow->service]++;
+	return true;
+}
+
+int flows_load(struct flows *f, const struct flows_service *s, unsigned int n, uint32_t *conns)
+{
+	struct dump d = { .s = s, .n = n, .one = load_one, .arg = conns };
+
+	memset(conns, 0, n * sizeof(*conns));
+	return flows_walk(f, &d);
+}
+
+static int has_msg(const struct nlmsghdr *nlh, void *data)
+{
+	struct nf_conntrack *ct;
+	struct flow f;
+
+	if (nlh->nlmsg_type != ((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_NEW))
+		return MNL_CB_OK;
+	ct = nfct_new();
+	if (!ct)
+		return MNL_CB_OK;
+	if (nfct_nlmsg_parse(nlh, ct) == 0 && get_flow(ct, &f))
+		*(bool *)data = true;
+	nfct_destroy(ct);
+	return MNL_CB_OK;
+}
+
+static int put_tuple(struct flows *f, struct nlmsghdr *nlh, const struct flow *flow)
+{
+	struct nf_conntrack *ct = nfct_new();
+	bool v4 = flow->client.family == AF_INET;
+	int ret;
+
+	if (!ct)
+		return -ENOMEM;
+	nfct_set_attr_u8(ct, ATTR_ORIG_L3PROTO, flow->client.family);
+	nfct_set_attr_u8(ct, ATTR_ORIG_L4PROTO, flow->proto);
+	nfct_set_attr(ct, v4 ? ATTR_ORIG_IPV4_SRC : ATTR_ORIG_IPV6_SRC, flow->client.b);
+	nfct_set_attr(ct, v4 ? ATTR_ORIG_IPV4_DST : ATTR_ORIG_IPV6_DST, flow->vip.b);
+	nfct_set_attr_u16(ct, ATTR_ORIG_PORT_SRC, htons(flow->sport));
+	nfct_set_attr_u16(ct, ATTR_ORIG_PORT_DST, htons(flow->dport));
+	ret = nfct_nlmsg_build(nlh, ct) < 0 ? -EINVAL : 0;
+	nfct_destroy(ct);
+	return ret;
+}
+
+/* The answer is the entry and an acknowledgement, or an error. */
+static int flows_get(struct flows *f, const struct flow *flow)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(f->buf);
+	struct nfgenmsg *nfg;
+	bool found = false;
+	int ret;
+
+	nlh->nlmsg_type = (NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_GET;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	nlh->nlmsg_seq = ++f->seq;
+	nfg = mnl_nlmsg_put_extra_header(nlh, sizeof(*nfg));
+	nfg->nfgen_family = flow->client.family;
+	nfg->version = NFNETLINK_V0;
+	ret = put_tuple(f, nlh, flow);
+	if (ret)
+		return ret;
+	if (mnl_socket_sendto(f->nl, nlh, nlh->nlmsg_len) < 0)
+		return -errno;
+	do {
+		ssize_t got = mnl_socket_recvfrom(f->nl, f->buf, sizeof(f->buf));
+
+		if (got < 0)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		ret = mnl_cb_run(f->buf, (size_t)got, f->seq, mnl_socket_get_portid(f->nl),
+				 has_msg, &found);
+		if (ret < 0)
+			return errno == ENOENT ? 0 : -errno;
+	} while (ret > MNL_CB_STOP);
+	return found;
+}
+
+int flows_has(struct flows *f, const struct flow *flow)
+{
+	int ret = f->nl ? 0 : flows_connect(f);
+
+	if (ret)
+		return ret;
+	ret = flows_get(f, flow);
+	if (ret < 0) {
+		mnl_socket_close(f->nl);
+		f->nl = NULL;
+	}
+	return ret;
 }
