@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Batches, taken apart again with libmnl.  The golden file shows every attribute of a small one
- * (UPDATE_GOLDEN=1 rewrites it).
+ * Batches, taken apart again with libmnl.  The golden files show every attribute of small ones
+ * (UPDATE_GOLDEN=1 rewrites them).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,6 +18,7 @@
 #include <linux/netfilter/nfnetlink.h>
 
 #include "io/rules_enc.h"
+#include "io/rules_mk.h"
 
 static void print_attrs(FILE *f, const void *data, size_t size, int depth)
 {
@@ -69,6 +70,32 @@ static void print_batch(FILE *f, const struct rules_batch *b)
 	assert_int_equal(n, b->n);
 }
 
+static void golden(const struct rules_batch *b, const char *path)
+{
+	char *got = NULL, *text;
+	size_t size = 0, len;
+	FILE *f;
+
+	f = open_memstream(&got, &size);
+	print_batch(f, b);
+	fclose(f);
+	if (getenv("UPDATE_GOLDEN")) {
+		f = fopen(path, "w");
+		assert_non_null(f);
+		fwrite(got, 1, size, f);
+		fclose(f);
+	}
+	f = fopen(path, "r");
+	assert_non_null(f);
+	text = calloc(1, size + 2);
+	len = fread(text, 1, size + 1, f);
+	fclose(f);
+	assert_int_equal(len, size);
+	assert_string_equal(text, got);
+	free(text);
+	free(got);
+}
+
 static void test_golden(void **state)
 {
 	struct conf_service conf = {
@@ -86,11 +113,8 @@ static void test_golden(void **state)
 	struct rules_plan p = { 0 };
 	struct rules_batch b = { 0 };
 	struct rules_diff d;
-	char *got = NULL, *text;
-	size_t size = 0, len;
 	unsigned int i;
 	int ifindex = 7;
-	FILE *f;
 
 	addr_parse(&conf.vip[0], "10.77.0.250");
 	addr_parse(&conf.vip[1], "fd77::250");
@@ -107,24 +131,49 @@ static void test_golden(void **state)
 	rules_batch_genid(&b, 0xabcd);
 	assert_false(b.failed);
 
-	f = open_memstream(&got, &size);
-	print_batch(f, &b);
-	fclose(f);
-	if (getenv("UPDATE_GOLDEN")) {
-		f = fopen("tests/golden/rules_enc.batch", "w");
-		assert_non_null(f);
-		fwrite(got, 1, size, f);
-		fclose(f);
-	}
-	f = fopen("tests/golden/rules_enc.batch", "r");
-	assert_non_null(f);
-	text = calloc(1, size + 2);
-	len = fread(text, 1, size + 1, f);
-	fclose(f);
-	assert_int_equal(len, size);
-	assert_string_equal(text, got);
-	free(text);
-	free(got);
+	golden(&b, "tests/golden/rules_enc.batch");
+	rules_batch_free(&b);
+	rules_diff_free(&d);
+	rules_plan_free(&p);
+}
+
+/* The expressions and sets that flood does without. */
+static void test_handed(void **state)
+{
+	struct rules_plan p = { 0 };
+	struct rules_mk m = { .p = &p };
+	struct rules_batch b = { 0 };
+	struct rules_diff d;
+	uint32_t key = 0x20000;
+	unsigned int i;
+
+	mk_table(&m, RULES_IP6, "clusterd", NFT_TABLE_F_OWNER);
+	mk_dynamic(&m, "flow", TYPE_CONCAT4(TYPE_IP6ADDR, TYPE_SERVICE, TYPE_IP6ADDR, TYPE_SERVICE),
+		   40, TYPE_MARK, 65536, 180000);
+	mk_dynamic(&m, "seen", TYPE_CONCAT2(TYPE_IP6ADDR, TYPE_MARK), 20, 0, 1000, 30000);
+	mk_map(&m, "p", TYPE_MARK, 4, TYPE_MARK);
+	mk_elem_number(&m, "p", &key, 4, 0x200);
+	mk_chain(&m, "all");
+	mk_rule(&m);
+	mk_random(&m, 1024, REG(0));
+	mk_dynset(&m, "flow", REG(0), REG(12), 3600000);
+	mk_dynset(&m, "seen", REG(0), 0, 0);
+	mk_exthdr(&m, 44, 2, 2, REG(0));
+	mk_lower_mss(&m, 1400);
+	mk_dup(&m, REG(4), REG(0));
+	mk_expr(&m, &(struct rules_expr){ .op = EXPR_PAYLOAD_SET, .reg = REG(4), .reg2 = 1, .len = 16,
+			.base = NFT_PAYLOAD_NETWORK_HEADER, .offset = 8 });
+	mk_rule(&m);
+	mk_queue(&m, 40, 2, false);
+	mk_rule(&m);
+	mk_queue(&m, 40, 2, true);
+	assert_int_equal(rules_plan_diff(&d, NULL, &p), 0);
+	rules_batch_begin(&b);
+	for (i = 0; i < d.n; i++)
+		rules_batch_op(&b, &d.op[i]);
+	rules_batch_end(&b);
+	assert_false(b.failed);
+	golden(&b, "tests/golden/rules_enc_handed.batch");
 	rules_batch_free(&b);
 	rules_diff_free(&d);
 	rules_plan_free(&p);
@@ -271,6 +320,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_handed),
 		cmocka_unit_test(test_buckets),
 		cmocka_unit_test(test_genid),
 		cmocka_unit_test(test_lease),
