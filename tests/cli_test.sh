@@ -84,6 +84,17 @@ assert d["problems"] == sum(f["level"] == "problem" for f in d["findings"]), d["
 assert d["network"] is None and all(f["found"] for f in d["findings"])' "$dir/out" ||
 	{ failed=$((failed + 1)); echo "FAILED: doctor --json"; }
 
+# The router's side of route.ini.
+if command -v bird >/dev/null; then
+	if bird -p -c etc/examples/bird.conf >"$dir/out" 2>&1; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAILED: etc/examples/bird.conf:"
+		cat "$dir/out"
+	fi
+fi
+
 "$B/tests/ctl_test" serve "$sock" >"$dir/ready" &
 server=$!
 i=0
