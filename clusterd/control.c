@@ -60,7 +60,113 @@ static enum ctl_witness ctl_witness(void *arg)
 	return s.witness_until_us > s.now_us ? CTL_WITNESS_ANSWERS : CTL_WITNESS_SILENT;
 }
 
+/* ---- layout, ways, flows ---- */
+
+static void ctl_layout(void *arg, struct ctl_layout *out)
+{
+	struct turn *t = arg;
+	const struct repl *r = agent_repl(t->agent);
+	const struct layout *old = repl_old_layout(r);
+	struct layout wanted;
+
+	memset(out, 0, sizeof(*out));
+	out->now = *repl_layout(r);
+	switch (repl_rehash_phase(r)) {
+	case REHASH_NONE:
+		break;
+	case REHASH_FREEZE:
+		out->phase = "freeze";
+		break;
+	case REHASH_MIXED:
+		out->phase = "mixed";
+		break;
+	}
+	conf_layout(&t->conf, &wanted);
+	if (!layout_equal(&wanted, &out->now)) {
+		out->has_next = true;
+		out->next = wanted;
+		if (!out->phase)
+			out->phase = "waiting";
+	}
+	if (old) {
+		out->has_old = true;
+		out->old = *old;
+	}
+}
+
+static unsigned int ctl_old_owner(void *arg, unsigned int service, uint32_t old_bucket)
+{
+	struct turn *t = arg;
+	const uint8_t *owner = repl_old_owner(agent_repl(t->agent), service);
+
+	return owner ? owner[old_bucket] : NOBODY;
+}
+
+static unsigned int ctl_holder(void *arg, const struct addr *vip)
+{
+	return ways_holder(arg, vip);
+}
+
+static int ctl_flows(void *arg, unsigned int service, ctl_flow_cb cb, void *cb_arg)
+{
+	struct turn *t = arg;
+
+	return rules_flows_list(t->setup->rules, service, cb, cb_arg);
+}
+
+struct connections { ctl_flow_cb cb; void *arg; uint8_t service, self; };
+
+static bool each_connection(void *arg, const struct flow *flow, uint32_t expires_ms)
+{
+	const struct connections *c = arg;
+	struct flow f = *flow;
+
+	f.service = c->service;
+	f.node = c->self;
+	return c->cb(c->arg, &f, expires_ms);
+}
+
+static int ctl_connections(void *arg, unsigned int service, ctl_flow_cb cb, void *cb_arg)
+{
+	struct turn *t = arg;
+	struct connections c = { cb, cb_arg, (uint8_t)service, (uint8_t)t->self };
+	const struct rules_service *v = &t->service[service];
+	struct flows_service s = { .conf = v->conf, .seed = v->seed, .buckets = v->buckets,
+				   .hash = v->hash };
+
+	return flows_list(t->flows, &s, 1, each_connection, &c);
+}
+
+static int ctl_queue(void *arg, unsigned int service, struct ctl_queue *out)
+{
+	return flowpath_queue_stats(arg, service, out);
+}
+
+static void ctl_path_start(void *arg)
+{
+	flowpath_path_start(arg);
+}
+
+static void ctl_path(void *arg, unsigned int node, struct ctl_path *out)
+{
+	flowpath_path(arg, node, out);
+}
+
 /* ---- reload ---- */
+
+uint64_t control_config(const struct conf *c)
+{
+	uint64_t digest = conf_digest(c);
+	struct layout l;
+
+	conf_layout(c, &l);
+	/* FNV-1a over what the digest leaves out because it can change live. */
+	for (unsigned int i = 0; i < sizeof(l.hash) + 4; i++) {
+		digest ^= i < 4 ? l.buckets >> 8 * i & 0xff : l.hash[i - 4];
+		digest *= UINT64_C(0x100000001b3);
+	}
+	return digest;
+}
 
 static void note_change(void *arg, const char *section, const char *key, const char *old_text,
 			const char *new_text, bool live)
@@ -99,6 +205,26 @@ void control_live_params(struct turn *t)
 	t->ap.weight = t->conf.node[t->self - 1].weight;
 }
 
+/*
+ * What this node wants from now on.  It comes into force when all nodes want it, see repl_layout();
+ * until then, and also when nothing differs, wanting it again does no harm.
+ */
+static void apply_layout(struct turn *t, const struct conf *c)
+{
+	struct layout l;
+
+	t->conf.buckets = c->buckets;
+	for (unsigned int i = 0; i < t->conf.n_services; i++) {
+		int k = conf_service_by_name(c, t->conf.service[i].name);
+
+		if (k >= 0)
+			t->conf.service[i].hash = c->service[k].hash;
+	}
+	conf_layout(&t->conf, &l);
+	if (agent_propose_layout(t->agent, &l, control_config(&t->conf), now_ms()))
+		log_msg(LOG_ERR, "reload", "the new hash or number of buckets is not possible");
+}
+
 /* Only what can change live; the rest stays as it runs, so that the next reload names it again. */
 static void apply_live(struct turn *t, const struct conf *c)
 {
@@ -116,6 +242,7 @@ static void apply_live(struct turn *t, const struct conf *c)
 		if (id != NOBODY)
 			t->conf.node[i].weight = c->node[id - 1].weight;
 	}
+	apply_layout(t, c);
 	control_live_params(t);
 	agent_reconf(t->agent, &t->ap);
 	t->weight_pending |= weight != t->ap.weight;
@@ -163,4 +290,12 @@ void control_fill(struct turn *t)
 	x->lease_ms = ctl_lease_ms;
 	x->peer = ctl_peer;
 	x->witness = ctl_witness;
+	x->layout = ctl_layout;
+	x->old_owner = ctl_old_owner;
+	x->holder = ctl_holder;
+	x->flows = ctl_flows;
+	x->connections = ctl_connections;
+	x->queue = ctl_queue;
+	x->path_start = ctl_path_start;
+	x->path = ctl_path;
 }

@@ -164,10 +164,10 @@ static int run_locked(struct setup *s, struct turn_params *p)
 		err = turn_new(&t, p);
 	if (!err) {
 		leftovers = true;
-		err = setup_open(s, turn_want(t), !same_config);
+		err = turn_setup(t, s, !same_config);
 	}
 	if (!err)
-		err = turn_start(t, s);
+		err = turn_start(t);
 	if (!err)
 		status = turn_run(t);
 	turn_free(t);

@@ -116,19 +116,6 @@ int setup_incarnation(uint64_t config, uint64_t *incarnation, bool *same_config)
 
 /* ---- start ---- */
 
-static int interfaces_of(const struct rules_want *want, char name[SERVICES_MAX][IFNAME_SIZE])
-{
-	unsigned int n = 0, k;
-
-	for (unsigned int i = 0; i < want->n_services; i++) {
-		for (k = 0; k < n && strcmp(name[k], want->service[i].interface); k++)
-			;
-		if (k == n)
-			memcpy(name[n++], want->service[i].interface, IFNAME_SIZE);
-	}
-	return (int)n;
-}
-
 static int check_interfaces(struct setup *s, const struct rules_want *want)
 {
 	struct netif_info info;
@@ -169,10 +156,10 @@ static int open_rules(struct setup *s)
 
 static int open_tables(struct setup *s, const struct rules_want *want)
 {
-	char interface[SERVICES_MAX][IFNAME_SIZE];
-	int n = interfaces_of(want, interface), err;
+	char interface[RULES_INTERFACES_MAX][IFNAME_SIZE];
+	unsigned int n = rules_interfaces(want, interface, RULES_INTERFACES_MAX);
+	int err = open_rules(s);
 
-	err = open_rules(s);
 	if (err)
 		return err;
 	err = rules_guard_install(s->rules, want);
@@ -180,7 +167,7 @@ static int open_tables(struct setup *s, const struct rules_want *want)
 		ERR("cannot install the guard: %s%s", rules_strerror(s->rules), hint(err));
 		return err;
 	}
-	err = lease_table_open(&s->lease, interface, (unsigned int)n);
+	err = lease_table_open(&s->lease, interface, n);
 	if (err) {
 		ERR("cannot install the lease table: %s%s", strerror(-err), err == -ENOENT ||
 		    err == -EOPNOTSUPP ? " (does this kernel have nf_tables with netdev ingress?)" : hint(err));
@@ -216,24 +203,65 @@ static int set_sysctls(struct setup *s)
 	return err;
 }
 
+static int refresh_tunnels(struct setup *s)
+{
+	struct rules_peer p[2];
+
+	for (unsigned int i = 0; i < s->n_tunnels; i++) {
+		const struct tunnel_want *w = &s->tunnel[i];
+		struct rules_peer *old = s->by_tunnel[w->peer - 1];
+		int err;
+
+		memset(p, 0, sizeof(p));
+		err = tunnel_ensure(s->netif, w, p);
+		if (err)
+			return err;
+		if (!memcmp(p, old, sizeof(p)))
+			continue;
+		memcpy(old, p, sizeof(p));
+		s->tunnels_changed = true;
+	}
+	return 0;
+}
+
+/* A flooded VIP's frames must get through the interface's filter, and through the switch's. */
+static int join(struct setup *s, const struct rules_service *v, const struct addr *vip)
+{
+	struct addr group;
+	uint8_t mac[6];
+
+	if (v->conf->dispatch != DISPATCH_FLOOD)
+		return 0;
+	if (v->conf->mac == MAC_IGMP) {
+		netif_group_of(vip, &group);
+		return netif_group_join(s->netif, v->interface, &group);
+	}
+	addr_shared_mac(vip, v->conf->mac == MAC_UNICAST, mac);
+	return netif_maddr_add(s->netif, v->interface, mac);
+}
+
+static int refresh_vips(struct setup *s, const struct rules_service *v)
+{
+	int err = 0;
+
+	if (v->conf->dispatch == DISPATCH_ROUTE)	/* on loan, renewed by ways.c */
+		return 0;
+	for (unsigned int k = 0; k < v->conf->n_vips && !err; k++) {
+		err = netif_vip_add(s->netif, &v->conf->vip[k], v->interface);
+		if (!err)
+			err = join(s, v, &v->conf->vip[k]);
+	}
+	return err;
+}
+
 int setup_refresh(struct setup *s, const struct rules_want *want)
 {
-	uint8_t mac[6];
-	int err;
+	int err = refresh_tunnels(s);
 
-	for (unsigned int i = 0; i < want->n_services; i++) {
-		const struct rules_service *v = &want->service[i];
-
-		for (unsigned int k = 0; k < v->conf->n_vips; k++) {
-			err = netif_vip_add(s->netif, &v->conf->vip[k], v->interface);
-			if (!err) {
-				addr_flood_mac(&v->conf->vip[k], mac);
-				err = netif_maddr_add(s->netif, v->interface, mac);
-			}
-			if (err)
-				return err;
-		}
-	}
+	for (unsigned int i = 0; i < want->n_services && !err; i++)
+		err = refresh_vips(s, &want->service[i]);
+	if (err)
+		return err;
 	err = early_refresh(s->early);
 	if (err)	/* the rules do without, and this is tried again */
 		log_msg(LOG_DEBUG, "refresh", "fast path: %s", strerror(-err));
@@ -262,7 +290,7 @@ int setup_open_leftovers(struct setup *s)
 	return err ? err : open_rules(s);
 }
 
-int setup_open(struct setup *s, struct rules_want *want, bool afresh)
+int setup_begin(struct setup *s, const struct rules_want *want, bool afresh)
 {
 	int err;
 
@@ -272,13 +300,24 @@ int setup_open(struct setup *s, struct rules_want *want, bool afresh)
 	err = open_changes(s);
 	if (!err)
 		err = check_interfaces(s, want);
+	if (err)
+		return err;
 	/* While the old guard still knows the old VIPs. */
-	if (!err && afresh && netif_undo(s->netif))
+	if (afresh && netif_undo(s->netif))
 		log_msg(LOG_WARNING, "start", "left by an earlier start: %s", netif_strerror(s->netif));
-	if (!err) {
-		open_early(s, want);
-		err = open_tables(s, want);
-	}
+	err = refresh_tunnels(s);
+	if (err)
+		ERR("%s%s", netif_strerror(s->netif), hint(err));
+	s->tunnels_changed = false;
+	return err;
+}
+
+int setup_open(struct setup *s, struct rules_want *want)
+{
+	int err;
+
+	open_early(s, want);
+	err = open_tables(s, want);
 	/* Once with every bucket foreign: shows what this kernel lacks before anything is announced. */
 	if (!err)
 		err = wait_commit(s, want);

@@ -14,6 +14,7 @@
 #include "io/early.h"
 #include "io/netif.h"
 #include "io/rules.h"
+#include "io/tunnel.h"
 
 #define SETUP_DIR "/run/clusterd"
 
@@ -25,6 +26,10 @@ struct setup {
 	struct lease_table *lease;	/* whoever takes it over sets it to NULL */
 	unsigned int n_vips;
 	struct addr vip[SERVICES_MAX * VIPS_MAX];
+	unsigned int n_tunnels;		/* peers that need devices: filled in before setup_begin() */
+	struct tunnel_want tunnel[NODES_MAX];
+	struct rules_peer by_tunnel[NODES_MAX][2];	/* by peer's id - 1: ipip, vxlan; id 0: none */
+	bool tunnels_changed;		/* a device was made anew: the rules must be attached to it */
 };
 
 /*
@@ -40,14 +45,22 @@ int setup_lock(struct setup *s);
 int setup_incarnation(uint64_t config, uint64_t *incarnation, bool *same_config);
 
 /*
- * Opens 'rules' and 'lease', installs the guard, then adds VIPs and multicast addresses.  'want'
- * says which services on which interfaces; 'want->early' whether to try the fast path, and afterwards
- * whether it is there.  'afresh': first undo what an earlier start has left.
+ * Opens the list of changes, looks at the interfaces and makes the tunnels.  'afresh': first undo what
+ * an earlier start has left.
  */
-int setup_open(struct setup *s, struct rules_want *want, bool afresh);
+int setup_begin(struct setup *s, const struct rules_want *want, bool afresh);
+/*
+ * Opens 'rules' and 'lease', installs the guard, then adds VIPs and multicast addresses.  'want'
+ * says which services on which interfaces and tunnels; 'want->early' whether to try the fast path, and
+ * afterwards whether it is there.
+ */
+int setup_open(struct setup *s, struct rules_want *want);
 /* Only opens 'rules' and the list of changes, for an undo of what a crashed clusterd has left. */
 int setup_open_leftovers(struct setup *s);
-/* VIPs and multicast addresses that somebody took away (an interface that was down) come back. */
+/*
+ * VIPs, multicast addresses and tunnels that somebody took away (an interface that was down) come
+ * back.
+ */
 int setup_refresh(struct setup *s, const struct rules_want *want);
 /* How peers reach us on 'interface'.  0 or -errno, not logged. */
 int setup_link(struct setup *s, const char *interface, struct link *link);

@@ -32,13 +32,16 @@ struct turn_params {
 
 /* Prepares everything without touching the kernel.  0 or -errno, logged. */
 int turn_new(struct turn **out, const struct turn_params *p);
-/* Services with every bucket foreign, for setup_open().  Valid as long as the turn. */
-struct rules_want *turn_want(struct turn *t);
 /*
- * Starts heartbeat, control socket and group; READY=1.  'setup' is borrowed until turn_free(), its
- * 'lease' taken over.  SIGTERM, SIGINT and SIGHUP must be blocked.  0 or -errno, logged.
+ * setup_begin() and setup_open() with what this configuration wants, every bucket foreign.  'setup' is
+ * borrowed until turn_free(), its 'lease' taken over by turn_start().  0 or -errno, logged.
  */
-int turn_start(struct turn *t, struct setup *setup);
+int turn_setup(struct turn *t, struct setup *setup, bool afresh);
+/*
+ * Starts heartbeat, control socket and group; READY=1.  SIGTERM, SIGINT and SIGHUP must be blocked.
+ * 0 or -errno, logged.
+ */
+int turn_start(struct turn *t);
 /* Until a stop is complete.  The daemon's exit status. */
 int turn_run(struct turn *t);
 /* Ends the lease, leaves the group, removes the socket.  NULL is fine. */

@@ -9,11 +9,13 @@
 
 #include "core/agent.h"
 #include "ctl/ctx.h"
+#include "flowpath.h"
 #include "heartbeat.h"
 #include "io/flows.h"
 #include "io/group.h"
 #include "turn.h"
 #include "util/log.h"
+#include "ways.h"
 
 struct server;
 
@@ -40,10 +42,14 @@ struct turn {
 	uint16_t *count[SERVICES_MAX];
 	int count_err;
 
+	struct ways *ways;		/* ways.c */
+	struct flowpath *flowpath;	/* flowpath.c */
+
 	struct agent *agent;
 	struct agent_params ap;
 	struct heartbeat *hb;
 	struct hellosock_params net;
+	struct probe *probe;		/* NULL: the interfaces cannot be listened on */
 
 	struct group *group;
 	bool group_up, stay_out;
@@ -80,6 +86,8 @@ void turn_tick_group(struct turn *t, int64_t now);
 
 /* Fills t->ctx; the agent and the events are there. */
 void control_fill(struct turn *t);
+/* conf_digest() together with the layout: two nodes that differ in it cannot work together. */
+uint64_t control_config(const struct conf *c);
 /* t->ap gets what can change live, from t->conf. */
 void control_live_params(struct turn *t);
 /* As ctl_ctx.reload; 'arg' is the turn. */
