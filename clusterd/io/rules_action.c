@@ -200,7 +200,8 @@ static void element_mid(struct rules_mk *b, const struct rules_service *s, unsig
 		mk_elem(b, NAME(name, i, "m"), &code, 4, go);
 }
 
-static void hand_over_rule(struct rules_mk *b, unsigned int i, const struct addr *to, int ifindex)
+static void hand_over_rule(struct rules_mk *b, unsigned int i, const struct rules_service *s,
+			   const struct addr *to, int ifindex)
 {
 	bool v4 = is4(to);
 	char name[OBJ_NAME];
@@ -209,6 +210,8 @@ static void hand_over_rule(struct rules_mk *b, unsigned int i, const struct addr
 	mk_is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
 	mk_counter(b, NAME(name, i, "handed"));
 	mk_set_mark(b, 0);	/* the code: a tunnel's own route must not depend on it */
+	if (v4 && s->conf->redirect == REDIRECT_IPIP)
+		build_clear_df(b);
 	mk_imm(b, REG(0), &ifindex, 4);
 	mk_imm(b, REG(4), to->b, v4 ? 4 : 16);
 	mk_expr(b, &(struct rules_expr){ .op = EXPR_FWD, .reg = REG(0), .reg2 = REG(4),
@@ -226,9 +229,9 @@ static void fwd_chain(struct rules_mk *b, unsigned int i, const struct rules_ser
 
 	mk_chain(b, chain(name, i, "fwd", p->id));
 	if (p->addr4.family && dev4)
-		hand_over_rule(b, i, &p->addr4, dev4);
+		hand_over_rule(b, i, s, &p->addr4, dev4);
 	if (p->addr6.family && dev6)
-		hand_over_rule(b, i, &p->addr6, dev6);
+		hand_over_rule(b, i, s, &p->addr6, dev6);
 	mk_rule(b);
 	build_drop(b, i);
 }
