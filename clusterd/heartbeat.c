@@ -63,7 +63,7 @@ struct heartbeat {
 	bool active;			/* the kernel's lease was started */
 	bool reachable, alone, hung, quit;
 	bool net_ready, cmd_ready;	/* worth reading */
-	int64_t net_at_us;		/* while all is well: not read before */
+	bool net_more;			/* not all of it was read */
 	unsigned int ev_head, ev_n;
 	struct heartbeat_event ev[EVENTS_QUEUED];
 	uint64_t ev_lost;
@@ -239,6 +239,7 @@ static void handle_datagrams(struct heartbeat *hb)
 					  now, &out);
 		perform(hb, &out, now);
 	}
+	hb->net_more = ret;
 }
 
 static void discard(struct heartbeat *hb, const struct lease_cmd *c)
@@ -376,21 +377,25 @@ static void publish(struct heartbeat *hb)
 }
 
 /*
- * Does it matter when a HELLO is read?  A lease counts from when the HELLO was sent, so while all
- * is well it does not, and reading them together, twice per interval, saves a wake-up for each of
- * what may be 63 peers.  Once somebody is late, each may be the one that decides.
+ * Does it matter when a HELLO is read?  A lease counts from when the HELLO was sent, and what we
+ * hear is echoed with our next HELLO.  So while all is well HELLOs are read together, just before
+ * ours are sent: the echoes are as fresh as they can be, and one wake-up per interval does for what
+ * may be 63 peers.  Once somebody is late, each HELLO may be the one that decides: a peer was missed
+ * at two readings, or our lease is older than the two intervals that reading so can make it.
  */
 static bool attentive(const struct heartbeat *hb, int64_t now)
 {
 	const struct lease *l = &hb->lease;
+	int64_t half_us = l->interval_us / 2;
 
-	if (!l->leased || !hb->reachable)
+	if (!l->leased || l->stopped || !hb->reachable ||
+	    now + l->p.lease_us - l->until_us > 5 * half_us)
 		return true;
 	for (unsigned int i = 1; i <= l->p.n_nodes; i++) {
 		const struct lease_peer *p = &l->peer[i];
 
 		if (p->grant == GRANT_CLEARING || (p->grant == GRANT_EXPIRED && !p->lost) ||
-		    (p->grant == GRANT_GRANTING && now - p->granted_us > 2 * l->interval_us))
+		    (p->grant == GRANT_GRANTING && now - p->granted_us > 3 * half_us))
 			return true;
 	}
 	return false;
@@ -398,7 +403,7 @@ static bool attentive(const struct heartbeat *hb, int64_t now)
 
 static void wait_for_input(struct heartbeat *hb)
 {
-	int64_t now = now_us(), wait = lease_deadline(&hb->lease) - now;
+	int64_t now = now_us(), deadline = lease_deadline(&hb->lease), wait = deadline - now;
 	bool net = attentive(hb, now);
 	struct pollfd fds[3] = {
 		{ .fd = hb->cmd_fd, .events = POLLIN },
@@ -407,22 +412,19 @@ static void wait_for_input(struct heartbeat *hb)
 	};
 	struct timespec ts;
 
-	if (!net && wait > hb->net_at_us - now)
-		wait = hb->net_at_us - now;
 	if (wait > WAIT_MAX_US)
 		wait = WAIT_MAX_US;
 	if (hb->hung && wait > WAIT_HUNG_US)
 		wait = WAIT_HUNG_US;
-	if (wait < 0)
+	if (wait < 0 || hb->net_more)
 		wait = 0;
 	ts.tv_sec = wait / 1000000;
 	ts.tv_nsec = wait % 1000000 * 1000;
-	if (ppoll(fds, 3, &ts, NULL) < 0)
+	if (ppoll(fds, net ? 3 : 1, &ts, NULL) < 0)
 		fds[0].revents = fds[1].revents = fds[2].revents = 0;
 	hb->cmd_ready = fds[0].revents;
-	hb->net_ready = !net || fds[1].revents || fds[2].revents;
-	if (!net)
-		hb->net_at_us = now_us() + hb->lease.interval_us / 2;
+	/* The deadline may be an expiry's: time decides nothing before what has arrived was read. */
+	hb->net_ready = hb->net_more || fds[1].revents || fds[2].revents || now_us() >= deadline;
 }
 
 static void *run(void *arg)
