@@ -144,8 +144,7 @@ static void make_place(void)
 		 "ip link set eth0 up; ip addr add 10.77.0.1/24 dev eth0; "
 		 "ip addr add fd77::1/64 dev eth0 nodad", getpid(), ns[WORLD]);
 	must(cmd);
-	must("ip addr add " VIP4 "/32 dev lo; ip addr add " VIP6 "/128 dev lo nodad preferred_lft 0");
-	/* made for large datagrams; what the node sends is whole */
+	must("ip addr add " VIP4 "/32 dev lo; ip addr add " VIP6 "/128 dev eth0 nodad preferred_lft 0");
 	for (i = 2; i < 10; i++) {
 		snprintf(cmd, sizeof(cmd), "ip neigh replace 10.77.0.%u lladdr 02:00:00:00:00:%02x dev "
 			 "eth0 nud permanent; ip neigh replace fd77::%u lladdr 02:00:00:00:00:%02x dev "
@@ -200,9 +199,6 @@ void handed_make(void)
 	addr_parse(&vip[1], VIP6);
 	make_place();
 	make_sockets();
-	f = fopen("/sys/class/net/eth0/address", "r");
-	if (f)
-		fclose(f);
 	f = popen("ip -br link show dev eth0 | awk '{print $3}'", "r");
 	if (!f || !fgets(line, sizeof(line), f) ||
 	    sscanf(line, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &node_mac[0], &node_mac[1], &node_mac[2],
@@ -527,6 +523,13 @@ static void see(struct fate *f, const uint8_t *frame, size_t size)
 	static const uint8_t world[5] = { 2 };
 	const uint8_t *ip = frame + 14, *vxlan = ip + 28;
 
+	if (size >= 42 && frame[12] == 8 && frame[13] == 6)
+		f->arp += !memcmp(frame + 28, vip[0].b, 4);
+	if (size >= 78 && frame[12] == 0x86 && ip[6] == IPPROTO_ICMPV6 && ip[40] == 136 &&
+	    !memcmp(ip + 48, vip[1].b, 16)) {
+		f->nd++;
+		return;
+	}
 	if (size < 42 || memcmp(frame, world, 5) || (ip[0] >> 4 != 4 && ip[0] >> 4 != 6))
 		return;
 	if (for_vip(ip, true))
@@ -609,8 +612,9 @@ const char *text(const struct fate *f)
 
 	snprintf(buf, sizeof(buf), "accepted %d, foreign %d, handed %d, unknown %d, second %d, other %d, "
 		 "fragments %d, silenced %d, frozen %d; to %u%s x%u ttl %d; %d replies (%d: %d, %d), "
-		 "%d UDP", f->accepted, f->foreign, f->handed, f->unknown, f->second, f->other,
+		 "%d UDP, %d ARP, %d ND", f->accepted, f->foreign, f->handed, f->unknown, f->second, f->other,
 		 f->fragments, f->silenced, f->frozen, f->to, f->by_tunnel ? " by tunnel" : "",
-		 f->copies, f->ttl, f->replies, f->reply_proto, f->reply_flags, f->reply_icmp, f->udp);
+		 f->copies, f->ttl, f->replies, f->reply_proto, f->reply_flags, f->reply_icmp, f->udp,
+		 f->arp, f->nd);
 	return buf;
 }

@@ -59,6 +59,7 @@ struct fate {
 	int replies;			/* frames from a VIP to the client */
 	uint8_t reply_proto, reply_flags, reply_icmp;	/* of the last of them */
 	uint32_t reply_seq, reply_ack;
+	int arp, nd;			/* answers that say where a VIP is */
 	int udp;			/* datagrams that the node's own socket got, port 53 */
 	size_t udp_size;
 };
