@@ -29,7 +29,8 @@ enum ctl_witness { CTL_WITNESS_NONE, CTL_WITNESS_ANSWERS, CTL_WITNESS_SILENT };
 /* How packets become buckets now; what 'clusterctl trace' computes with. */
 struct ctl_layout {
 	struct layout now;		/* in force in this node's kernel */
-	const char *phase;		/* of a rehash under way: static text ("freeze", "mixed"); NULL: none */
+	/* Of a rehash under way, static: "waiting" (for other nodes), "freeze", "mixed"; NULL: none. */
+	const char *phase;
 	struct layout next;		/* the one to come; only while 'phase' is set and it is not in force yet */
 	bool has_next;
 	struct layout old;		/* the one before: flows of then may live at old_owner() */

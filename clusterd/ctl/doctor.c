@@ -31,8 +31,9 @@ static json_t *ask_network(struct visit *v, const char *socket)
 	unsigned int waited;
 
 	if (client_open(&c, socket, why)) {
-		doctor_add(&v->doctor, DOCTOR_PROBLEM, "clusterd", "this node serves nothing, and the network "
-			   "between the nodes was not tried", "systemctl enable --now clusterd", "%s", why);
+		doctor_add(&v->doctor, DOCTOR_PROBLEM, "clusterd", "this node serves nothing, and "
+			   "the network between the nodes was not tried", "systemctl enable --now "
+			   "clusterd", "%s", why);
 		json_decref(request);
 		return NULL;
 	}
@@ -47,9 +48,9 @@ static json_t *ask_network(struct visit *v, const char *socket)
 		usleep(POLL_MS * 1000);
 	}
 	if (!net)
-		doctor_add(&v->doctor, DOCTOR_PROBLEM, "clusterd", "the network between the nodes was not tried",
-			   "see the log of clusterd; its version must be the one of clusterctl", "%s",
-			   error ? error : "clusterd gave no answer");
+		doctor_add(&v->doctor, DOCTOR_PROBLEM, "clusterd", "the network between the nodes "
+			   "was not tried", "see the log of clusterd; its version must be the one "
+			   "of clusterctl", "%s", error ? error : "clusterd gave no answer");
 	free(error);
 	client_close(&c);
 	json_decref(request);
@@ -121,7 +122,7 @@ int doctor_run(const char *conf_path, const char *socket, bool json)
 	net = ask_network(v, socket);
 	doctor_judge(&v->doctor, &v->conf, &v->facts);
 	if (net)
-		doctor_judge_net(&v->doctor, &v->conf, net);
+		doctor_judge_net(&v->doctor, &v->conf, v->facts.own_mtu, net);
 	if (json)
 		print_json(v, net);
 	else

@@ -16,7 +16,7 @@
 /* The exit status: CTL_DONE without problems, CTL_FAILED with, CTL_USAGE for a bad configuration. */
 int doctor_run(const char *conf_path, const char *socket, bool json);
 
-/* What netcheck_reply()'s result means for 'f->conf'; pure. */
-void doctor_judge_net(struct doctor *d, const struct conf *c, const json_t *net);
+/* What netcheck_reply()'s result means for 'c'; 'own_mtu' as in struct doctor_facts.  Pure. */
+void doctor_judge_net(struct doctor *d, const struct conf *c, unsigned int own_mtu, const json_t *net);
 
 #endif

@@ -73,12 +73,13 @@ static void judge_shared(struct doctor *d, const json_t *flood, const json_t *t)
 
 	/* Who does not even hear broadcasts is another finding. */
 	if (join(names, sizeof(names), json_object_get(t, "silent"), json_object_get(b, "silent")))
-		doctor_add(d, DOCTOR_PROBLEM, "flood", "with dispatch = flood every node must get every packet for "
-			   "the VIP; clients of these nodes get no answer", instead(mac),
-			   "%s: %s heard a broadcast, but not the frame to %s", interface, names, mac);
+		doctor_add(d, DOCTOR_PROBLEM, "flood", "with dispatch = flood every node must get "
+			   "every packet for the VIP; clients of these nodes get no answer",
+			   instead(mac), "%s: %s heard a broadcast, but not the frame to %s",
+			   interface, names, mac);
 	else if (join(names, sizeof(names), json_object_get(t, "heard"), NULL))
-		doctor_add(d, DOCTOR_GOOD, "flood", NULL, NULL, "%s: a frame to %s reached %s", interface, mac,
-			   names);
+		doctor_add(d, DOCTOR_GOOD, "flood", NULL, NULL, "%s: a frame to %s reached %s",
+			   interface, mac, names);
 }
 
 /* Do services on it depend on a common Ethernet segment? */
@@ -96,14 +97,16 @@ static void judge_segment(struct doctor *d, const struct conf *c, const json_t *
 	char names[128];
 
 	if (join(names, sizeof(names), json_object_get(t, "silent"), NULL))
-		doctor_add(d, needs_segment(c) ? DOCTOR_PROBLEM : DOCTOR_HINT, "segment", needs_segment(c) ?
-			   "dispatch = flood and redirect = direct need all nodes on one Ethernet segment" :
-			   "not needed with this configuration; moves to redirect = direct would be",
-			   "put the nodes' interfaces into one VLAN, see that 'interface' is right and no filter "
-			   "drops ethertype 0x88b5; or set redirect = vxlan with dispatch = route",
+		doctor_add(d, needs_segment(c) ? DOCTOR_PROBLEM : DOCTOR_HINT, "segment",
+			   needs_segment(c) ? "dispatch = flood and redirect = direct need all "
+			   "nodes on one Ethernet segment" : "not needed with this configuration; "
+			   "moves to redirect = direct would be", "put the nodes' interfaces into "
+			   "one VLAN, see that 'interface' is right and no filter drops ethertype "
+			   "0x88b5; or set redirect = vxlan with dispatch = route",
 			   "%s: %s did not hear a broadcast from here", interface, names);
 	else if (join(names, sizeof(names), json_object_get(t, "heard"), NULL))
-		doctor_add(d, DOCTOR_GOOD, "segment", NULL, NULL, "%s: one segment with %s", interface, names);
+		doctor_add(d, DOCTOR_GOOD, "segment", NULL, NULL, "%s: one segment with %s",
+			   interface, names);
 }
 
 static void judge_flood(struct doctor *d, const struct conf *c, const json_t *flood)
@@ -113,9 +116,10 @@ static void judge_flood(struct doctor *d, const struct conf *c, const json_t *fl
 
 	json_array_foreach(flood, i, t) {
 		if (json_is_string(json_object_get(t, "error")))
-			doctor_add(d, DOCTOR_PROBLEM, "segment", "the network there could not be tried",
-				   "see that the interface is up", "%s: a frame to %s could not be sent: %s",
-				   str(t, "interface"), str(t, "mac"), str(t, "error"));
+			doctor_add(d, DOCTOR_PROBLEM, "segment", "the network there could not be "
+				   "tried", "see that the interface is up", "%s: a frame to %s "
+				   "could not be sent: %s", str(t, "interface"), str(t, "mac"),
+				   str(t, "error"));
 		else if (json_is_true(json_object_get(t, "broadcast")))
 			judge_segment(d, c, t);
 		else
@@ -123,15 +127,16 @@ static void judge_flood(struct doctor *d, const struct conf *c, const json_t *fl
 	}
 }
 
-static bool has_tunnels(const struct conf *c)
+/*
+ * The daemon tries sizes that are common: 1500 and less in small steps, then 2000 to 9000 in large
+ * ones.  So a path that takes less than the interface may still be all right between the large steps.
+ */
+static bool path_is_short(json_int_t mtu, unsigned int own_mtu)
 {
-	for (unsigned int i = 0; i < c->n_services; i++)
-		if (c->service[i].redirect != REDIRECT_DIRECT)
-			return true;
-	return false;
+	return mtu < (own_mtu && own_mtu < 1500 ? own_mtu : 1500) || (own_mtu >= 9000 && mtu < 9000);
 }
 
-static void judge_paths(struct doctor *d, const struct conf *c, const json_t *paths)
+static void judge_paths(struct doctor *d, const struct conf *c, unsigned int own_mtu, const json_t *paths)
 {
 	char good[200] = "", change[160];
 	size_t i, len = 0;
@@ -141,46 +146,50 @@ static void judge_paths(struct doctor *d, const struct conf *c, const json_t *pa
 		json_int_t mtu = json_integer_value(json_object_get(p, "mtu"));
 
 		if (!json_is_true(json_object_get(p, "answers"))) {
-			snprintf(change, sizeof(change), "let UDP ports %u and %u through between the nodes, in "
-				 "both directions", c->port, c->port + 1);
-			doctor_add(d, DOCTOR_PROBLEM, "path", "nodes ask each other there which connections they "
-				   "hold when one takes over from another", change, "%s does not answer at UDP "
-				   "port %u", str(p, "node"), c->port + 1);
-		} else if (mtu < 1500) {
-			doctor_add(d, has_tunnels(c) ? DOCTOR_HINT : DOCTOR_GOOD, "path", has_tunnels(c) ?
-				   "tunnels to that node lose as much; clusterd lowers the segment size of TCP, and larger "
-				   "packets are fragmented" : NULL, has_tunnels(c) ? "raise the MTU on the way, if "
-				   "something there has a smaller one by mistake" : NULL,
-				   "%s: packets of up to %lld bytes get there whole", str(p, "node"),
-				   (long long)mtu);
+			snprintf(change, sizeof(change), "let UDP ports %u and %u through between "
+				 "the nodes, in both directions", c->port, c->port + 1);
+			doctor_add(d, DOCTOR_PROBLEM, "path", "nodes ask each other there which "
+				   "connections they hold when one takes over from another", change,
+				   "%s does not answer at UDP port %u", str(p, "node"), c->port +
+				   1);
+		} else if (path_is_short(mtu, own_mtu)) {
+			doctor_add(d, DOCTOR_HINT, "path", "what the nodes hand to each other must "
+				   "be fragmented or cut to this size; where the message about it "
+				   "is filtered, it is lost", "give both ends and what is between "
+				   "them the same MTU", "to %s packets of up to %lld bytes get "
+				   "through, and the interface here sends %u", str(p, "node"),
+				   (long long)mtu, own_mtu ? own_mtu : 1500);
 		} else if (len < sizeof(good)) {
 			len += (size_t)snprintf(good + len, sizeof(good) - len, "%s%s %lld", len ? ", " : "",
 						str(p, "node"), (long long)mtu);
 		}
 	}
 	if (len)
-		doctor_add(d, DOCTOR_GOOD, "path", NULL, NULL, "path MTU: %s", good);
+		doctor_add(d, DOCTOR_GOOD, "path", NULL, NULL, "packets get through whole, up to: "
+			   "%s", good);
 }
 
-void doctor_judge_net(struct doctor *d, const struct conf *c, const json_t *net)
+void doctor_judge_net(struct doctor *d, const struct conf *c, unsigned int own_mtu, const json_t *net)
 {
 	const json_t *members = json_object_get(net, "members"), *flood = json_object_get(net, "flood");
 	const json_t *paths = json_object_get(net, "paths");
 
 	if (c->n_nodes > 1 && json_array_size(members) < 2) {
-		doctor_add(d, DOCTOR_HINT, "network", "the network is tried between the members of the group",
-			   "start clusterd on the other nodes, then run this again", "no other node is there");
+		doctor_add(d, DOCTOR_HINT, "network", "the network is tried between the members of "
+			   "the group", "start clusterd on the other nodes, then run this again",
+			   "no other node is there");
 		return;
 	}
 	if (json_is_array(flood))
 		judge_flood(d, c, flood);
 	else
-		doctor_add(d, DOCTOR_HINT, "network", "whether frames reach the other nodes is not known",
-			   "see the log of clusterd", "this clusterd cannot send test frames");
+		doctor_add(d, DOCTOR_HINT, "network", "whether frames reach the other nodes is not "
+			   "known", "see the log of clusterd", "this clusterd cannot send test "
+			   "frames");
 	if (json_is_array(paths))
-		judge_paths(d, c, paths);
+		judge_paths(d, c, own_mtu, paths);
 	if (json_array_size(members) < c->n_nodes)
 		doctor_add(d, DOCTOR_HINT, "network", "nodes that are not there were not tried",
-			   "start clusterd on them, then run this again", "%zu of %u nodes are in the group",
-			   json_array_size(members), c->n_nodes);
+			   "start clusterd on them, then run this again", "%zu of %u nodes are in "
+			   "the group", json_array_size(members), c->n_nodes);
 }

@@ -133,18 +133,21 @@ static void feature_missing(struct doctor *d, const struct conf *c, unsigned int
 	char why[160], change[160];
 
 	if (f == FEATURE_TCX) {
-		doctor_add(d, DOCTOR_HINT, "kernel", "all packets take the nftables rules, at some 150 ns "
-			   "more each; nothing else is lost", "use Linux 6.6 or later, or set "
-			   "accelerate = off to say that this is known", "no %s", features[f].text);
+		doctor_add(d, DOCTOR_HINT, "kernel", "all packets take the nftables rules, at some "
+			   "150 ns more each; nothing else is lost", "use Linux 6.6 or later, or "
+			   "set accelerate = off to say that this is known", "no %s",
+			   features[f].text);
 		return;
 	}
-	snprintf(why, sizeof(why), "service %s needs it to hand packets on", service ? service : "?");
-	snprintf(change, sizeof(change), "load the module (modprobe %s), or use a kernel that has it",
-		 features[f].module);
+	snprintf(why, sizeof(why), "service %s needs it to hand packets on", service ? service :
+		 "?");
+	snprintf(change, sizeof(change), "load the module (modprobe %s), or use a kernel that has "
+		 "it", features[f].module);
 	if (f == FEATURE_IPIP || f == FEATURE_SIT || f == FEATURE_IP6TNL)
-		snprintf(change, sizeof(change), "load the module (modprobe %s), or set redirect = vxlan "
-			 "or direct", features[f].module);
-	doctor_add(d, DOCTOR_PROBLEM, "kernel", why, change, "this kernel has no %s", features[f].text);
+		snprintf(change, sizeof(change), "load the module (modprobe %s), or set redirect = "
+			 "vxlan or direct", features[f].module);
+	doctor_add(d, DOCTOR_PROBLEM, "kernel", why, change, "this kernel has no %s",
+		   features[f].text);
 }
 
 static void judge_features(struct doctor *d, const struct conf *c, const struct doctor_facts *f)
@@ -192,9 +195,10 @@ static void judge_kernel(struct doctor *d, const struct conf *c, const struct do
 	if (f->root)
 		judge_features(d, c, f);
 	if (!strcmp(f->lockdown, "confidentiality") && c->accelerate == ACCELERATE_AUTO)
-		doctor_add(d, DOCTOR_HINT, "kernel", "BPF programs may be refused then; the nftables rules "
-			   "do the work at a higher cost per packet", "boot with lockdown=integrity, or set "
-			   "accelerate = off", "kernel lockdown is in confidentiality mode");
+		doctor_add(d, DOCTOR_HINT, "kernel", "BPF programs may be refused then; the "
+			   "nftables rules do the work at a higher cost per packet",
+			   "boot with lockdown=integrity, or set accelerate = off",
+			   "kernel lockdown is in confidentiality mode");
 }
 
 /* ---- conntrack ---- */
@@ -202,25 +206,26 @@ static void judge_kernel(struct doctor *d, const struct conf *c, const struct do
 static void judge_conntrack(struct doctor *d, const struct doctor_facts *f)
 {
 	if (f->daemon == 1 && f->tcp_loose > 0)
-		doctor_add(d, DOCTOR_PROBLEM, "conntrack", "conntrack takes any packet in the middle of a "
-			   "connection for the start of one, so this node answers for connections that are "
-			   "another's", "find out who sets it (sysctl.d?) and remove that; then restart "
-			   "clusterd, which sets it to 0", "nf_conntrack_tcp_loose is %d while clusterd runs",
-			   f->tcp_loose);
+		doctor_add(d, DOCTOR_PROBLEM, "conntrack", "conntrack takes any packet in the "
+			   "middle of a connection for the start of one, so this node answers for "
+			   "connections that are another's", "find out who sets it (sysctl.d?) and "
+			   "remove that; then restart clusterd, which sets it to 0",
+			   "nf_conntrack_tcp_loose is %d while clusterd runs", f->tcp_loose);
 	if (f->be_liberal > 0)
-		doctor_add(d, DOCTOR_HINT, "conntrack", "packets outside the window of a connection count as "
-			   "established: a forged one may reach the stack, which drops it", "sysctl -w "
-			   "net.netfilter.nf_conntrack_tcp_be_liberal=0, unless something else needs it",
-			   "nf_conntrack_tcp_be_liberal is %d", f->be_liberal);
+		doctor_add(d, DOCTOR_HINT, "conntrack", "packets outside the window of a "
+			   "connection count as established: a forged one may reach the stack, "
+			   "which drops it", "sysctl -w "
+			   "net.netfilter.nf_conntrack_tcp_be_liberal=0, unless something else "
+			   "needs it", "nf_conntrack_tcp_be_liberal is %d", f->be_liberal);
 	if (f->ct_max > 0 && f->ct_count >= 0 && f->ct_count > f->ct_max / 10 * 8)
-		doctor_add(d, DOCTOR_PROBLEM, "conntrack", "when it is full, new connections are dropped, and "
-			   "connections that are not in it do not survive a move", "raise "
-			   "net.netfilter.nf_conntrack_max (some 300 bytes per connection)",
-			   "the table holds %" PRId64 " of at most %" PRId64 " connections", f->ct_count,
-			   f->ct_max);
+		doctor_add(d, DOCTOR_PROBLEM, "conntrack", "when it is full, new connections are "
+			   "dropped, and connections that are not in it do not survive a move",
+			   "raise net.netfilter.nf_conntrack_max (some 300 bytes per connection)",
+			   "the table holds %" PRId64 " of at most %" PRId64 " connections",
+			   f->ct_count, f->ct_max);
 	else if (f->ct_max > 0)
-		doctor_add(d, DOCTOR_GOOD, "conntrack", NULL, NULL, "holds %" PRId64 " of at most %" PRId64
-			   " connections", f->ct_count < 0 ? 0 : f->ct_count, f->ct_max);
+		doctor_add(d, DOCTOR_GOOD, "conntrack", NULL, NULL, "holds %" PRId64 " of at most %"
+			   PRId64 " connections", f->ct_count < 0 ? 0 : f->ct_count, f->ct_max);
 }
 
 /* ---- interfaces ---- */
@@ -240,9 +245,9 @@ static void judge_arp(struct doctor *d, const struct conf_service *s, const stru
 		return;
 	snprintf(change, sizeof(change), "sysctl -w net.ipv4.conf.all.arp_ignore=0 "
 		 "net.ipv4.conf.%s.arp_ignore=0: clusterd itself keeps quiet who must be", i->name);
-	doctor_add(d, DOCTOR_PROBLEM, "arp", "the VIP is an address of lo, and with this setting no node "
-		   "answers ARP for it", change, "arp_ignore of %s is %d (service %s)", i->name, ignore,
-		   s->name);
+	doctor_add(d, DOCTOR_PROBLEM, "arp", "the VIP is an address of lo, and with this setting "
+		   "no node answers ARP for it", change, "arp_ignore of %s is %d (service %s)",
+		   i->name, ignore, s->name);
 }
 
 static void judge_rp_filter(struct doctor *d, const struct conf_service *s, const struct doctor_if *i,
@@ -254,10 +259,10 @@ static void judge_rp_filter(struct doctor *d, const struct conf_service *s, cons
 	if (max(f->rp_filter_all, i->rp_filter) != 1 || !doctor_has_family(s, AF_INET))
 		return;
 	snprintf(change, sizeof(change), "sysctl -w net.ipv4.conf.%s.rp_filter=2 (loose)", i->name);
-	doctor_add(d, DOCTOR_HINT, "rp_filter", s->dispatch == DISPATCH_ROUTE ?
-		   "a router may send packets in here whose answers leave by another interface; the kernel "
-		   "drops these" : "packets of clients that this node does not reach through this interface are "
-		   "dropped; right if the default route is there", change,
+	doctor_add(d, DOCTOR_HINT, "rp_filter", s->dispatch == DISPATCH_ROUTE ? "a router may send "
+		   "packets in here whose answers leave by another interface; the kernel drops "
+		   "these" : "packets of clients that this node does not reach through this "
+		   "interface are dropped; right if the default route is there", change,
 		   "rp_filter of %s is strict (service %s)", i->name, s->name);
 }
 
@@ -284,23 +289,24 @@ static void judge_nic(struct doctor *d, const struct conf_service *s, const stru
 		if (strcmp(i->driver, nics[k].driver) ||
 		    (!nics[k].cloud && s->dispatch != DISPATCH_FLOOD))
 			continue;
-		doctor_add(d, nics[k].cloud ? DOCTOR_PROBLEM : DOCTOR_HINT, "switch", nics[k].cloud ?
-			   "it delivers by IP address, for addresses that it knows, and carries neither floods "
-			   "nor an ARP answer for a VIP" :
-			   "it delivers frames for a MAC address only to the machine that it belongs to, unless "
-			   "told otherwise", nics[k].change,
-			   "%s of service %s is on %s (driver %s), with %s", i->name, s->name,
-			   nics[k].where, i->driver, what);
+		doctor_add(d, nics[k].cloud ? DOCTOR_PROBLEM : DOCTOR_HINT, "switch", nics[k].cloud
+			   ? "it delivers by IP address, for addresses that it knows, and carries "
+			   "neither floods nor an ARP answer for a VIP" : "it delivers frames for "
+			   "a MAC address only to the machine that it belongs to, unless told "
+			   "otherwise", nics[k].change, "%s of service %s is on %s (driver %s), "
+			   "with %s", i->name, s->name, nics[k].where, i->driver, what);
 	}
 	if (s->dispatch == DISPATCH_FLOOD && i->snooping == 1 && s->mac == MAC_MULTICAST)
-		doctor_add(d, DOCTOR_HINT, "switch", "once a querier is on the network, the bridge passes "
-			   "multicast only to ports that have joined", "set mac = igmp",
-			   "%s of service %s is a bridge with multicast_snooping", i->name, s->name);
+		doctor_add(d, DOCTOR_HINT, "switch", "once a querier is on the network, the bridge "
+			   "passes multicast only to ports that have joined", "set mac = igmp",
+			   "%s of service %s is a bridge with multicast_snooping", i->name,
+			   s->name);
 	if (!strcmp(i->driver, "ipvlan"))
-		doctor_add(d, s->redirect == REDIRECT_DIRECT ? DOCTOR_PROBLEM : DOCTOR_HINT, "switch",
-			   "all ipvlan interfaces of one parent have one MAC address, so peers there cannot be "
-			   "told apart", "use macvlan or a bridge, or a tunnel as redirect",
-			   "%s of service %s is an ipvlan interface", i->name, s->name);
+		doctor_add(d, s->redirect == REDIRECT_DIRECT ? DOCTOR_PROBLEM : DOCTOR_HINT,
+			   "switch", "all ipvlan interfaces of one parent have one MAC address, so "
+			   "peers there cannot be told apart", "use macvlan or a bridge, or a "
+			   "tunnel as redirect", "%s of service %s is an ipvlan interface", i->name,
+			   s->name);
 }
 
 static unsigned int overhead(const struct conf *c, enum conf_redirect r)
@@ -318,70 +324,78 @@ static unsigned int overhead(const struct conf *c, enum conf_redirect r)
 	return 0;
 }
 
-static void judge_mtu(struct doctor *d, const struct conf *c, const struct conf_service *s,
-		      const struct doctor_if *i)
+static void judge_mtu(struct doctor *d, const struct conf_service *s, const struct doctor_if *i)
 {
-	unsigned int more = overhead(c, s->redirect);
-	char change[192];
-
-	if (i->mtu < 1280) {
+	if (i->mtu < 1280)
 		doctor_add(d, doctor_has_family(s, AF_INET6) ? DOCTOR_PROBLEM : DOCTOR_HINT, "mtu",
-			   "IPv6 needs 1280, and many networks drop the messages that shorter paths depend on",
-			   "raise the MTU of the interface", "MTU of %s (service %s) is %u", i->name, s->name,
-			   i->mtu);
-		return;
-	}
-	if (!more || !doctor_hands_on(s))
-		return;
-	snprintf(change, sizeof(change), "raise the MTU between the nodes to %u or more, or let it be",
-		 1500 + more);
-	if (i->mtu < 1500 + more)
-		doctor_add(d, DOCTOR_HINT, "mtu", "full-size packets that are handed on travel as two "
-			   "fragments; clusterd lowers the segment size of TCP so that few are that large",
-			   change, "MTU of %s is %u, and redirect = %s takes %u bytes of it (service %s)",
-			   i->name, i->mtu, conf_redirect_str(s->redirect), more, s->name);
+			   "IPv6 needs 1280, and many networks drop the messages that shorter "
+			   "paths depend on", "raise the MTU of the interface", "MTU of %s "
+			   "(service %s) is %u", i->name, s->name, i->mtu);
 }
 
-static void judge_interface(struct doctor *d, const struct conf *c, const struct conf_service *s,
-			    const struct doctor_if *i, const struct doctor_facts *f)
+/* Tunnels go between the nodes' own addresses, whatever interface the service has. */
+static void judge_tunnels(struct doctor *d, const struct conf *c, const struct doctor_facts *f)
+{
+	enum conf_redirect worst = REDIRECT_DIRECT;
+	char change[192];
+	unsigned int more;
+
+	for (unsigned int i = 0; i < c->n_services; i++)
+		if (doctor_hands_on(&c->service[i]) && overhead(c, c->service[i].redirect) > overhead(c, worst))
+			worst = c->service[i].redirect;
+	more = overhead(c, worst);
+	if (!more || !f->own_mtu || f->own_mtu >= 1500 + more)
+		return;
+	snprintf(change, sizeof(change), "raise the MTU between the nodes to %u or more, or let it "
+		 "be", 1500 + more);
+	doctor_add(d, DOCTOR_HINT, "mtu", "full-size packets that are handed on travel as two "
+		   "fragments; clusterd lowers the segment size of TCP so that few are that large",
+		   change, "MTU between the nodes is %u, and redirect = %s takes %u bytes of it",
+		   f->own_mtu, conf_redirect_str(worst), more);
+}
+
+static void judge_interface(struct doctor *d, const struct conf_service *s, const struct doctor_if *i,
+			    const struct doctor_facts *f)
 {
 	unsigned int before = d->n;
 	char change[128];
 
 	if (!i->exists) {
 		doctor_add(d, DOCTOR_PROBLEM, "interface", "clusterd will not start",
-			   "correct 'interface' of the service; the same name is used on every node",
-			   "there is no interface '%s' (service %s)", i->name, s->name);
+			   "correct 'interface' of the service; the same name is used on every "
+			   "node", "there is no interface '%s' (service %s)", i->name, s->name);
 		return;
 	}
 	if (!i->up)
-		doctor_add(d, DOCTOR_PROBLEM, "interface", "no packet for the VIP comes in", "bring it up, "
-			   "and see that its cable or peer is there", "%s (service %s) is down", i->name,
-			   s->name);
+		doctor_add(d, DOCTOR_PROBLEM, "interface", "no packet for the VIP comes in",
+			   "bring it up, and see that its cable or peer is there",
+			   "%s (service %s) is down", i->name, s->name);
 	if (i->master[0]) {
 		snprintf(change, sizeof(change), "set interface = %s", i->master);
-		doctor_add(d, DOCTOR_PROBLEM, "interface", "packets go up through the bridge or bond, not "
-			   "through its port", change, "%s (service %s) is a port of %s", i->name, s->name,
-			   i->master);
+		doctor_add(d, DOCTOR_PROBLEM, "interface", "packets go up through the bridge or "
+			   "bond, not through its port", change, "%s (service %s) is a port of %s",
+			   i->name, s->name, i->master);
 	}
 	if (i->disable_ipv6 == 1 && doctor_has_family(s, AF_INET6)) {
-		snprintf(change, sizeof(change), "sysctl -w net.ipv6.conf.%s.disable_ipv6=0", i->name);
+		snprintf(change, sizeof(change), "sysctl -w net.ipv6.conf.%s.disable_ipv6=0",
+			 i->name);
 		doctor_add(d, DOCTOR_PROBLEM, "interface", "the service has an IPv6 VIP", change,
 			   "IPv6 is off on %s (service %s)", i->name, s->name);
 	}
 	if (i->lro == 1) {
 		snprintf(change, sizeof(change), "ethtool -K %s lro off", i->name);
-		doctor_add(d, doctor_hands_on(s) ? DOCTOR_PROBLEM : DOCTOR_HINT, "nic", "packets that the card "
-			   "has merged by LRO cannot be handed on to a peer", change,
-			   "large receive offload of %s is on (service %s)", i->name, s->name);
+		doctor_add(d, doctor_hands_on(s) ? DOCTOR_PROBLEM : DOCTOR_HINT, "nic",
+			   "packets that the card has merged by LRO cannot be handed on to a peer",
+			   change, "large receive offload of %s is on (service %s)", i->name,
+			   s->name);
 	}
 	judge_arp(d, s, i, f);
 	judge_rp_filter(d, s, i, f);
 	judge_nic(d, s, i);
-	judge_mtu(d, c, s, i);
+	judge_mtu(d, s, i);
 	if (d->n == before)
-		doctor_add(d, DOCTOR_GOOD, "interface", NULL, NULL, "%s is fit for service %s", i->name,
-			   s->name);
+		doctor_add(d, DOCTOR_GOOD, "interface", NULL, NULL, "%s is fit for service %s",
+			   i->name, s->name);
 }
 
 /* ---- everything else ---- */
@@ -392,16 +406,18 @@ static void judge_corosync(struct doctor *d, const struct conf *c, const struct 
 			"corosync on all";
 
 	if (!f->corosync)
-		doctor_add(d, DOCTOR_PROBLEM, "corosync", "without the group this node takes no traffic",
-			   "systemctl enable --now corosync", "corosync does not run here");
+		doctor_add(d, DOCTOR_PROBLEM, "corosync", "without the group this node takes no "
+			   "traffic", "systemctl enable --now corosync", "corosync does not run "
+			   "here");
 	if (f->token_ms == UNKNOWN)
-		doctor_add(d, DOCTOR_PROBLEM, "corosync", "corosync does not start without it", change,
-			   "/etc/corosync/corosync.conf cannot be read");
+		doctor_add(d, DOCTOR_PROBLEM, "corosync", "corosync does not start without it",
+			   change, "/etc/corosync/corosync.conf cannot be read");
 	else if ((uint32_t)f->token_ms != c->token_ms)
-		doctor_add(d, DOCTOR_HINT, "corosync", "planned moves wait for the group, which finds a lost "
-			   "node by its own token; takeover does not wait for it", change,
-			   "token is %s%.0d%s in corosync.conf, and clusterd.ini says %u ms",
-			   f->token_ms ? "" : "not set", f->token_ms, f->token_ms ? " ms" : "", c->token_ms);
+		doctor_add(d, DOCTOR_HINT, "corosync", "planned moves wait for the group, which "
+			   "finds a lost node by its own token; takeover does not wait for it",
+			   change, "token is %s%.0d%s in corosync.conf, and clusterd.ini says %u "
+			   "ms", f->token_ms ? "" : "not set", f->token_ms, f->token_ms ? " ms" :
+			   "", c->token_ms);
 	else if (f->corosync)
 		doctor_add(d, DOCTOR_GOOD, "corosync", NULL, NULL, "runs, token as configured");
 }
@@ -414,16 +430,17 @@ static void judge_machine(struct doctor *d, const struct conf *c, const struct d
 			   f->self_why ? f->self_why : "this machine is no node");
 	if (f->key_err < 0)
 		doctor_add(d, DOCTOR_PROBLEM, "key", "heartbeats are signed with it",
-			   "corosync-keygen on one node, and the file copied to all", "%s", f->key_why);
+			   "corosync-keygen on one node, and the file copied to all", "%s",
+			   f->key_why);
 	else if (f->key_err)
 		doctor_add(d, DOCTOR_HINT, "key", "whoever has the key can speak for any node",
 			   "chmod 0400, owner root", "%s", f->key_why);
 	else
 		doctor_add(d, DOCTOR_GOOD, "key", NULL, NULL, "%s is good", c->key_file);
 	if (f->clock_synced == 0)
-		doctor_add(d, DOCTOR_HINT, "clock", "clusterd measures time by itself, but the times in the logs of "
-			   "the nodes do not match", "run an NTP client (chrony, systemd-timesyncd)",
-			   "the clock is not synchronised");
+		doctor_add(d, DOCTOR_HINT, "clock", "clusterd measures time by itself, but the "
+			   "times in the logs of the nodes do not match", "run an NTP client "
+			   "(chrony, systemd-timesyncd)", "the clock is not synchronised");
 }
 
 void doctor_judge(struct doctor *d, const struct conf *c, const struct doctor_facts *f)
@@ -435,7 +452,8 @@ void doctor_judge(struct doctor *d, const struct conf *c, const struct doctor_fa
 		const struct doctor_if *n = &f->iface[f->service_if[i]];
 
 		if (n->name[0])		/* else it is the one of an address that is not here */
-			judge_interface(d, c, &c->service[i], n, f);
+			judge_interface(d, &c->service[i], n, f);
 	}
+	judge_tunnels(d, c, f);
 	judge_corosync(d, c, f);
 }

@@ -74,6 +74,7 @@ struct doctor_facts {
 	unsigned int n_ifs;
 	struct doctor_if iface[SERVICES_MAX + 1];
 	unsigned int service_if[SERVICES_MAX];	/* index in 'iface' */
+	unsigned int own_mtu;		/* of the interface of this node's address; 0: not known */
 };
 
 enum doctor_level { DOCTOR_GOOD, DOCTOR_HINT, DOCTOR_PROBLEM };

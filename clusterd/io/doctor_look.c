@@ -137,7 +137,7 @@ static void look_interfaces(struct doctor_facts *f, const struct conf *c)
 		f->service_if[i] = add_interface(f, name);
 	}
 	if (own[0])
-		add_interface(f, own);
+		f->own_mtu = f->iface[add_interface(f, own)].mtu;
 }
 
 /* ---- corosync ---- */

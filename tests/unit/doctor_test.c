@@ -43,6 +43,7 @@ static int setup(void **state)
 	facts.token_ms = 1000;
 	facts.self = 1;
 	facts.n_ifs = 1;
+	facts.own_mtu = 1500;
 	strcpy(facts.iface[0].name, "eth0");
 	strcpy(facts.iface[0].driver, "e1000e");
 	facts.iface[0].exists = facts.iface[0].up = true;
@@ -253,7 +254,7 @@ static void interfaces(void **state)
 	conf.service[0].redirect = REDIRECT_VXLAN;
 	judge();
 	only(DOCTOR_HINT, "takes 50 bytes", "1550 or more");
-	i->mtu = 1550;
+	facts.own_mtu = 1550;			/* of the nodes' network, not of the service's interface */
 	judge();
 	nothing_bad();
 	i->mtu = 576;
@@ -344,7 +345,7 @@ static void judge_net(const char *text)
 	if (!net)
 		fail_msg("%s: %s", error.text, text);
 	doctor_free(&doctor);
-	doctor_judge_net(&doctor, &conf, net);
+	doctor_judge_net(&doctor, &conf, facts.own_mtu, net);
 	json_decref(net);
 }
 
@@ -384,10 +385,16 @@ static void paths(void **state)
 		  "{\"node\":\"n3\",\"answers\":false,\"mtu\":null}]}");
 	only(DOCTOR_PROBLEM, "n3 does not answer at UDP port 5408", "5407 and 5408");
 	judge_net("{" MEMBERS "\"flood\":[],\"paths\":[{\"node\":\"n2\",\"answers\":true,\"mtu\":1400}]}");
-	nothing_bad();
-	conf.service[0].redirect = REDIRECT_IPIP;
+	only(DOCTOR_HINT, "to n2 packets of up to 1400 bytes", "same MTU");
+	facts.own_mtu = 1400;
 	judge_net("{" MEMBERS "\"flood\":[],\"paths\":[{\"node\":\"n2\",\"answers\":true,\"mtu\":1400}]}");
-	only(DOCTOR_HINT, "n2: packets of up to 1400 bytes", "MTU");
+	nothing_bad();
+	facts.own_mtu = 9000;
+	judge_net("{" MEMBERS "\"flood\":[],\"paths\":[{\"node\":\"n2\",\"answers\":true,\"mtu\":4352}]}");
+	only(DOCTOR_HINT, "up to 4352 bytes", "same MTU");
+	facts.own_mtu = 1600;
+	judge_net("{" MEMBERS "\"flood\":[],\"paths\":[{\"node\":\"n2\",\"answers\":true,\"mtu\":1500}]}");
+	nothing_bad();
 }
 
 int main(void)
