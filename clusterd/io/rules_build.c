@@ -158,14 +158,19 @@ void build_clear_df(struct rules_mk *b)
 			.key = IP4_CSUM + 1 });
 }
 
-/* In a family that sees all protocols. */
+/*
+ * In a family that sees all protocols.  Advertisements too: what the holder announces is no news for
+ * nodes that have the address as well, and their kernels would complain of it.
+ */
 void build_nd_gate(struct rules_mk *b)
 {
+	uint8_t lo = 135, hi = 136;
+
 	mk_rule(b);
 	mk_is_nfproto(b, NFPROTO_IPV6);
 	mk_is_l4proto(b, IPPROTO_ICMPV6);
 	mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ICMP_TYPE, 1, REG(0));
-	mk_cmp8(b, REG(0), 135);
+	mk_range(b, REG(0), &lo, &hi, 1);
 	mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, ND_TARGET, 16, REG(4));
 	mk_lookup(b, EXPR_LOOKUP, REG(4), "gated6");
 	mk_counter(b, "silenced");

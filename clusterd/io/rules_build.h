@@ -74,7 +74,7 @@ bool build_hands_on(const struct rules_want *w);
 /*
  * VIPs that only their holder may answer for, which the mark of the packet tells (announce; route has
  * no holder).  The set "gated4" or "gated6" in this table, false if there is no such VIP; then the
- * rules: a neighbour solicitation for one of gated6 resp. ARP about one of gated4 ends here.
+ * rules: a neighbour solicitation or advertisement for one of gated6, resp. ARP about one of gated4, ends here.
  */
 bool build_gate_set(struct rules_mk *b, const struct rules_want *w, bool v4);
 void build_nd_gate(struct rules_mk *b);

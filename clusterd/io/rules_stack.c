@@ -185,7 +185,10 @@ static void vxlan_match(struct rules_mk *b, const struct rules_want *w)
 	mk_cmp(b, NFT_CMP_EQ, REG(0), &port, 2);
 }
 
-/* Only peers may put packets into our tunnels; other people's networks on that port go on. */
+/*
+ * Only peers may put packets into our tunnels; other people's networks on that port go on.  Should an
+ * outer packet be for a VIP, the guard still drops it.
+ */
 static void member_rules(struct rules_mk *b, const struct rules_want *w)
 {
 	for (int v4 = 1; v4 >= 0; v4--) {

@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -84,6 +85,28 @@ static void check_df(void)
 	send_midstream(AF_INET, ROUTE);
 	got = capture(at_peer[1], WAIT_MS, is_wanted, &f);
 	ok(got && f.net[6] == 0x40, "... direct: it is kept");
+}
+
+static bool is_piece(const struct frame *f)
+{
+	return f->proto == want_proto && !addr_cmp(&f->to, &want_to) && f->ttl == 63;
+}
+
+/* What came in fragments, and was made whole for conntrack, leaves in fragments. */
+static void check_large(int family)
+{
+	static char data[3000];
+	struct frame f;
+	unsigned int n = 0;
+
+	mark_vip(RULES_MARK_HAND | RULES_MARK_NODE(2), family, ANNOUNCE);
+	forget_all();
+	send_udp(vip(family, ANNOUNCE), PORT, data, sizeof(data), 0);
+	want_proto = family == AF_INET ? IPPROTO_UDP : IPPROTO_FRAGMENT;
+	want_to = vip(family, ANNOUNCE);
+	while (n < 3 && capture(at_peer[0], WAIT_MS, is_piece, &f))
+		n++;
+	ok(n == 3, "%s: a datagram of 3000 bytes is handed on in %u fragments", ip_str(family), n);
 }
 
 static void check_lost(int family)
@@ -473,6 +496,29 @@ static void check_unasked(void)
 	MUST("sysctl -qw net.ipv6.conf.eth0.ndisc_notify=0");
 }
 
+/* What somebody else announces about the VIP does not reach the node's kernel. */
+static void check_announced(void)
+{
+	struct sockaddr_storage ss;
+	struct sockaddr_in6 *a6 = (void *)&ss;
+	struct addr all = { .family = AF_INET6, .b = { 0xff, 2, [15] = 1 } };
+	struct addr of = vip(AF_INET6, ANNOUNCE);
+	socklen_t len = sock_addr(&ss, all, 0);
+	unsigned long before = packets("inet clusterd", "silenced");
+	uint8_t na[24] = { 136, [4] = 0x20 };
+	int fd;
+
+	no_mark();
+	enter(CLIENT);
+	memcpy(na + ND_TARGET, of.b, 16);
+	a6->sin6_scope_id = if_nametoindex("eth0");
+	fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6);
+	if (sendto(fd, na, sizeof(na), 0, (void *)&ss, len) != sizeof(na))
+		die("advertisement");
+	close(fd);
+	ok(packets("inet clusterd", "silenced") == before + 1, "IPv6: another's announcement of the VIP is dropped");
+}
+
 /* ---- MSS, vxlan ---- */
 
 /* What the node offers in its SYN+ACK; 0: none. */
@@ -568,6 +614,7 @@ int main(void)
 	for (i = 0; i < 2; i++) {
 		check_hand(families[i], ANNOUNCE);
 		check_hand(families[i], ROUTE);
+		check_large(families[i]);
 		check_lost(families[i]);
 		check_second(families[i], ANNOUNCE);
 		check_second(families[i], ROUTE);
@@ -584,6 +631,7 @@ int main(void)
 		check_asking(families[i]);
 	}
 	check_unasked();
+	check_announced();
 	check_devices();
 	printf("# %u checks, %u failed\n", checks, failures);
 	return failures != 0;
