@@ -33,7 +33,7 @@ UTIL    := addr log buf jhash
 CONF    := conf_table conf_value conf_read conf_print conf_check conf_corosync
 CORE    := types msg assign repl repl_hold repl_layout repl_snap agent agent_exchange agent_drain agent_layout agent_note agent_status lease compile sched flowtab
 WIRE    := msg hello flow
-RULES_PLAN := rules_mk rules_build rules_ingress rules_action rules_icmp rules_frag rules_stack rules_guard rules_plan
+RULES_PLAN := rules_mk rules_build rules_ingress rules_action rules_icmp rules_frag rules_sched rules_stack rules_guard rules_plan
 RULES   := rules rules_probe $(RULES_PLAN) rules_enc rules_nl rules_queue rules_lease
 IO      := $(RULES) netif netif_vip netif_mac netif_sysctl netif_link tunnel announce flows group key hellosock probe $(EARLY)
 CTL     := proto table server cmds status trace events flowlist netcheck
@@ -55,7 +55,7 @@ $(B)/clusterd: $(DAEMON_O) $(CTL_O) $(IO_O) $(WIRE_O) $(CORE_O) $(CONF_O) $(UTIL
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(call obj,$(addprefix clusterd/io/,$(RULES) doctor doctor_look doctor_kernel key)) $(call obj,clusterd/core/types)
+$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(call obj,$(addprefix clusterd/io/,$(RULES) doctor doctor_look doctor_kernel key)) $(call obj,clusterd/core/types clusterd/core/sched)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 

@@ -25,7 +25,7 @@ T_sched      := core/sched
 T_flowtab    := core/flowtab util/jhash util/addr
 T_flow       := wire/flow util/buf
 T_queue      := io/queue_decide core/sched core/flowtab util/jhash util/addr
-P_rules     := $(addprefix io/,$(RULES_PLAN)) util/addr util/jhash core/types
+P_rules     := $(addprefix io/,$(RULES_PLAN)) util/addr util/jhash core/types core/sched
 T_rules_plan := $(P_rules)
 T_rules_stack := $(P_rules)
 T_rules_enc := io/rules_enc $(P_rules)
@@ -60,7 +60,7 @@ K_group := io/group
 K_probe := io/probe util/buf
 K_tunnel := $(addprefix io/,tunnel netif netif_vip netif_mac netif_sysctl netif_link) util/addr util/log
 KT_rules := rules_lab.o
-K_rules := $(addprefix io/,$(RULES) $(EARLY)) util/addr util/jhash
+K_rules := $(addprefix io/,$(RULES) $(EARLY)) util/addr util/jhash core/sched
 
 KT_stack := stack_lab.o stack_queue.o
 K_stack := io/rules_enc io/rules_nl io/rules_queue io/rules_lease $(P_rules)
@@ -80,7 +80,7 @@ endef
 $(foreach t,rules handed stack early netif tunnel group probe,$(eval $(call kernel_rule,$(t))))
 
 # The cluster simulator: core/ in a modelled world, see tests/sim/README.md.
-SIM := event net group node kernel scenario main
+SIM := event net group node kernel packet scenario main
 SIM_SEEDS ?= 5000
 $(B)/tests/sim: $(call obj,$(addprefix tests/sim/,$(SIM))) $(CORE_O) \
 		$(call obj,clusterd/wire/msg $(addprefix clusterd/util/,addr buf jhash))

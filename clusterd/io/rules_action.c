@@ -51,6 +51,9 @@ uint16_t rules_code(const struct rules_service *s, const struct bucket_action *a
 	case BUCKET_ADOPTING:
 		return (uint16_t)(0x300 + (keeps_to(s) ? a->to : NOBODY));
 	case BUCKET_DRAINING:
+		/* a code of its own where it is not the same as leaving, and not the same for all */
+		if (!build_handed(s) && build_scheduled(s))
+			return (uint16_t)(0x500 + a->to);
 		return (uint16_t)(0x100 + (keeps_to(s) ? a->to : NOBODY));
 	case BUCKET_LEAVING:
 		return (uint16_t)(0x100 + a->to);

@@ -444,7 +444,7 @@ static void fill_lookup(struct nftnl_expr *x, const struct rules_expr *e)
 static void fill_dynset(struct nftnl_expr *x, const struct rules_expr *e)
 {
 	nftnl_expr_set_str(x, NFTNL_EXPR_DYNSET_SET_NAME, e->name);
-	nftnl_expr_set_u32(x, NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+	nftnl_expr_set_u32(x, NFTNL_EXPR_DYNSET_OP, e->base ? e->base : NFT_DYNSET_OP_UPDATE);
 	nftnl_expr_set_u32(x, NFTNL_EXPR_DYNSET_SREG_KEY, e->reg);
 	if (e->reg2)
 		nftnl_expr_set_u32(x, NFTNL_EXPR_DYNSET_SREG_DATA, e->reg2);

@@ -94,6 +94,13 @@ static void remember_chain(struct rules_mk *b, unsigned int i, const struct rule
 	snprintf(name, sizeof(name), "s%u_frag%d", i, v4 ? 4 : 6);
 	mk_dynset(b, name, REG(0), REG(12), FRAG_MS);
 	mk_rule(b);
+	if (build_scheduled(s)) {	/* the code is in the mark */
+		mk_meta(b, NFT_META_MARK, REG(0));
+		mk_lookup(b, EXPR_VMAP, REG(0), NAME(name, i, "g"));
+		mk_rule(b);
+		build_drop(b, i);
+		return;
+	}
 	mk_go(b, v4 ? NAME(name, i, "4") : NAME(name, i, "6"));
 }
 
@@ -161,7 +168,8 @@ static void later_chain(struct rules_mk *b, const struct rules_want *w, bool v4)
 		snprintf(name, sizeof(name), "s%u_frag%d", i, v4 ? 4 : 6);
 		mk_set_name(&e, name);
 		mk_expr(b, &e);
-		build_go_by_code(b, NAME(name, i, "a"));
+		build_go_by_code(b, build_scheduled(&w->service[i]) ? NAME(name, i, "g") :
+				 NAME(name, i, "a"));
 	}
 	mk_rule(b);
 	mk_counter(b, "fragments");

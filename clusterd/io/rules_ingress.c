@@ -306,6 +306,8 @@ void build_ingress(struct rules_mk *b, const struct rules_want *w, const int *if
 
 		service_sets(b, i, s);
 		build_actions(b, i, s, ifindex[i]);
+		if (build_scheduled(s))
+			build_sched(b, w, i);
 		hash_chain(b, i, s, true, false);
 		hash_chain(b, i, s, false, false);
 		hash_chain(b, i, s, true, true);

@@ -353,6 +353,15 @@ void mk_dynset(struct rules_mk *b, const char *name, uint8_t key, uint8_t data, 
 	mk_expr(b, &e);
 }
 
+void mk_dynset_delete(struct rules_mk *b, const char *name, uint8_t key, uint8_t data)
+{
+	struct rules_expr e = { .op = EXPR_DYNSET, .base = NFT_DYNSET_OP_DELETE, .reg = key,
+				.reg2 = data };
+
+	mk_set_name(&e, name);
+	mk_expr(b, &e);
+}
+
 void mk_exthdr(struct rules_mk *b, uint8_t proto, uint16_t offset, uint16_t len, uint8_t reg)
 {
 	mk_expr(b, &(struct rules_expr){ .op = EXPR_EXTHDR, .key = proto, .offset = offset,

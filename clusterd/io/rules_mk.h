@@ -81,6 +81,8 @@ void mk_dup(struct rules_mk *b, uint8_t addr, uint8_t dev);
 void mk_random(struct rules_mk *b, uint32_t mod, uint8_t reg);
 /* Adds or renews, with new data if 'data' is not 0; ends the rule if there is no room. */
 void mk_dynset(struct rules_mk *b, const char *name, uint8_t key, uint8_t data, uint32_t timeout_ms);
+/* Removes the element, if there is one; 'data' must be loaded for maps, whatever it is. */
+void mk_dynset_delete(struct rules_mk *b, const char *name, uint8_t key, uint8_t data);
 /* Of IPv6 extension header 'proto', if there is one; else the rule ends. */
 void mk_exthdr(struct rules_mk *b, uint8_t proto, uint16_t offset, uint16_t len, uint8_t reg);
 /* Lowers TCP's maximum segment size to 'mss'; where there is none the rule ends. */

@@ -405,6 +405,8 @@ static void print_expr_more(const struct rules_expr *e, FILE *out)
 		fprintf(out, " [dup to r%u device r%u]", r, r2);
 	else if (e->op == EXPR_NUMGEN)
 		fprintf(out, " [random mod %" PRIu32 " -> r%u]", e->key, r);
+	else if (e->op == EXPR_DYNSET && e->base == NFT_DYNSET_OP_DELETE)
+		fprintf(out, " [delete @%s r%u]", e->name, r);
 	else if (e->op == EXPR_DYNSET && e->reg2)
 		fprintf(out, " [update @%s r%u : r%u timeout %" PRIu32 "]", e->name, r, r2, e->key);
 	else if (e->op == EXPR_DYNSET)
@@ -493,8 +495,8 @@ static void print_expr(const struct rules_expr *e, FILE *out)
 			r2, r);
 		break;
 	case EXPR_VERDICT:
-		if ((int)e->key == NFT_GOTO)
-			fprintf(out, " [goto %s]", e->name);
+		if ((int)e->key == NFT_GOTO || (int)e->key == NFT_JUMP)
+			fprintf(out, " [%s %s]", (int)e->key == NFT_GOTO ? "goto" : "jump", e->name);
 		else
 			fprintf(out, " [%s]", e->key == NF_ACCEPT ? "accept" : "drop");
 		break;

@@ -91,7 +91,8 @@ enum rules_expr_op {
 	EXPR_VERDICT,		/* key = verdict; goto 'name' */
 	EXPR_DUP,		/* families ip, ip6: copy to next hop reg by device reg2 */
 	EXPR_NUMGEN,		/* random mod 'key' -> reg */
-	EXPR_DYNSET,		/* update set or map 'name': key in reg, data in reg2 (0: none), 'key' = timeout ms */
+	EXPR_DYNSET,		/* update set or map 'name': key in reg, data in reg2 (0: none), 'key' = timeout ms;
+				   base = NFT_DYNSET_OP_DELETE: remove it */
 	EXPR_EXTHDR,		/* IPv6 extension header 'key' (protocol number): offset, len -> reg */
 	EXPR_TCPOPT_SET,	/* reg -> TCP option 'key': offset, len (maxseg: only ever lowers) */
 	EXPR_QUEUE,		/* numbers offset .. offset + len - 1, by CPU, no bypass */
