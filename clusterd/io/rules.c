@@ -511,7 +511,7 @@ static int change_apply(struct rules *r, struct change *c, const struct rules_wa
 	return ret;
 }
 
-int rules_commit(struct rules *r, const struct rules_want *want)
+static int commit_change(struct rules *r, const struct rules_want *want)
 {
 	struct change c = { 0 };
 	int ret = change_make(r, &c, want);
@@ -522,6 +522,18 @@ int rules_commit(struct rules *r, const struct rules_want *want)
 			ret = change_apply(r, &c, want);
 	}
 	change_free(&c);
+	return ret;
+}
+
+int rules_commit(struct rules *r, const struct rules_want *want)
+{
+	int ret = commit_change(r, want);
+
+	/* Before Linux 6.16 a device that goes takes its chain along: there is less than we thought. */
+	if (ret == -ENOENT && r->known) {
+		r->known = false;
+		ret = commit_change(r, want);
+	}
 	return ret;
 }
 

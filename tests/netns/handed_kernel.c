@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/ethernet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -767,6 +768,26 @@ static void check_tunnel_goes(void)
 	f = look(&p, 1);
 	ok(!ret && !f.to && f.foreign == 1, "its device was removed: %s", ret ? rules_strerror(rules) :
 	   "dropped");
+	make_tunnel(3);
+	index = (int)if_nametoindex("cluv_3");
+	peers[1].ifindex4 = peers[1].ifindex6 = index;
+	ret = rules_repair(rules, &want);
+	f = look(&p, 1);
+	ok(!ret && f.to == 3 && f.by_tunnel, "... and is there again: handed on (%s)", text(&f));
+	lease_table_close(lease);
+	lease = NULL;
+	install();
+	p.from = 3;
+	p.tunnel = true;
+	f = look(&p, 1);
+	ok(!f.to && f.foreign == 1, "... what comes out of it is not handed on (%s)", text(&f));
+	must("ip link del cluv_3");
+	make_tunnel(3);
+	index = (int)if_nametoindex("cluv_3");
+	peers[1].ifindex4 = peers[1].ifindex6 = index;
+	ret = rules_repair(rules, &want);
+	f = look(&p, 1);
+	ok(!ret && !f.to && f.foreign == 1, "... nor when it was changed for another (%s)", text(&f));
 }
 
 static void check_family(int family)

@@ -74,6 +74,7 @@ extern struct bucket_action action[BUCKETS];
 extern int listen_fd[2];	/* port 80 of the VIPs: IPv4, IPv6 */
 
 void handed_make(void);
+void make_tunnel(unsigned int id);
 /* Installs 'want' afresh: rules, guard, lease. */
 void install(void);
 void close_all(void);
