@@ -12,12 +12,17 @@
  *   IPv6    sit    "clu6_N"      the same
  *   both    vxlan  "cluv_N", VNI by the pair of node ids
  *
- * N is the peer's node id.  The outer packet carries no DF and the device's MTU is so large that an inner
- * packet of the path's full size passes (the outer one is fragmented then).  Two drivers have their own
- * mind (net/ipv4/ip_tunnel.c, net/ipv6/ip6_tunnel.c):
- *   ipip    copies DF from the inner packet: clear DF of what is handed over, or a large packet is lost
- *           ("fwd" gives the driver no route by which it could tell the client)
- *   ip6tnl  never fragments the outer packet: only the MSS clamp keeps packets small enough
+ * N is the peer's node id.
+ *
+ * Underlay IPv4: the outer packet carries no DF and the device's MTU is 65000, so that an inner packet of
+ * the path's full size passes (the outer one is fragmented then).  But ipip copies DF from the inner
+ * packet (net/ipv4/ip_tunnel.c): clear DF of what 'fwd' hands over, or a large packet is lost: 'fwd'
+ * gives the driver no route by which it could tell the client.
+ *
+ * Underlay IPv6: the kernel never fragments a tunnel's outer packet (net/ipv6/ip6_output.c: ip6_fragment()
+ * without ignore_df; net/ipv6/ip6_tunnel.c).  The device's MTU is that of the path less the overhead.  What
+ * is larger is lost by 'fwd' (ip6tnl tells the client of an IPv6 packet); by 'dup' the client gets its
+ * "fragmentation needed" or "packet too big".
  *
  * rp_filter of each device is 2, because the client is not reached through it.  In that mode the kernel
  * drops what comes in by a device without any IPv4 address (net/ipv4/fib_frontend.c), so each device
