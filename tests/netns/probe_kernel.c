@@ -136,6 +136,39 @@ static int raw_socket(const char *interface, struct sockaddr_ll *to, uint8_t mac
 	return fd;
 }
 
+/* An answer of an earlier round, sent once more when its sender is gone, says nothing. */
+static void old_answers(void)
+{
+	uint8_t frame[PROBE_FRAME], answer[PROBE_FRAME] = { 0 }, mac[6];
+	struct sockaddr_ll to;
+	int near = raw_socket("a0", &to, mac), far = raw_socket("c0", &to, mac);
+	uint64_t s, b;
+
+	round_of(&s, &b);
+	ok(s == node_bit(2), "node 2 answers");
+	while (recv(near, frame, sizeof(frame), MSG_DONTWAIT) == PROBE_FRAME)
+		if (frame[19] == 2)
+			memcpy(answer, frame, sizeof(answer));
+	ok(answer[19] == 2 && answer[20] == 2, "its answer was overheard");
+	probe_close(probe[1]);
+	probe[1] = NULL;
+	serve(now_ms() + 1100);
+	ok(!probe_start(probe[0], now_ms()), "another round");
+	send(far, answer, sizeof(answer), 0);
+	serve(now_ms() + PROBE_WAIT_MS + 200);
+	s = 0;
+	for (unsigned int i = 0; i < 2; i++) {
+		struct probe_result r[2] = { { .heard = 0 } };
+
+		probe_results(probe[0], r, 2);
+		s |= r[i].heard;
+	}
+	ok(!s, "nobody has heard it, whatever an old answer says");
+	probe[1] = open_probe("b0", key, 2);
+	close(near);
+	close(far);
+}
+
 /* A stranger on c0 sends rubbish, and what it overheard once more. */
 static void strangers(void)
 {
@@ -246,6 +279,7 @@ int main(void)
 	probe[2] = open_probe("c0", other_key, 3);
 	round_of(&s, &b);
 	ok(s == node_bit(2) && b == node_bit(2), "another cluster's node does not count");
+	old_answers();
 	strangers();
 	for (unsigned int i = 0; i < 4; i++)
 		probe_close(probe[i]);

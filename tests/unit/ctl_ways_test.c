@@ -169,6 +169,7 @@ static void trace_in_a_rehash(void **state)
 	layout_now.old.hash[0] = HASH_SOURCE;
 	layout_now.has_old = true;
 	layout_now.phase = "mixed";
+	conf.buckets = 8192;
 	give(2);
 	old = jhash_bucket(&e.addr, 4711, false, 2 * BUCKETS, SEED);
 	t = ask(TRACE, true);
@@ -251,6 +252,7 @@ static void flows_that_do_not_follow_their_bucket(void **state)
 	char *text;
 
 	endpoint_parse(&e, CLIENT);
+	conf.buckets = 8192;	/* reloaded, but not in force yet */
 	give(2);
 	add_flow(0, "192.0.2.9", 4711, 0);		/* here, and the bucket is n2's */
 	/* And one whose bucket is ours is nothing special. */
@@ -357,7 +359,7 @@ static void the_network_is_tried_once(void **state)
 	probe_now.result[0].heard = node_bit(2) | node_bit(3);
 	probe_now.result[1] = probe_now.result[0];
 	memcpy(probe_now.result[1].target.mac, "\x01\x00\x5e\x4d\x00\xfa", 6);
-	probe_now.result[1].heard = node_bit(3) | node_bit(9);	/* 9 is no member */
+	probe_now.result[1].heard = node_bit(3) | node_bit(1);	/* 1 is this node */
 	r = ask("{\"cmd\":\"doctor\"}", true);
 	assert_int_equal(probe_now.started, 1);
 	assert_true(json_is_true(json_object_get(r, "running")));
