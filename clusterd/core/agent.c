@@ -523,9 +523,12 @@ static void tick_plan_steps(struct agent *a, int64_t now)
 	if (!plan || !agent_can_ack(a))
 		return;
 	m.u.plan.plan = plan;
-	if (!mask_has(repl_plan_acks(a->repl), a->p.self) && agent_due(&a->ack, plan, now)) {
+	if (repl_plan_ack(a->repl) && !mask_has(repl_plan_acks(a->repl), a->p.self) &&
+	    agent_due(&a->ack, repl_plan_ack(a->repl), now)) {
 		m.type = MSG_ACK;
+		m.u.plan.plan = repl_plan_ack(a->repl);
 		agent_send(a, &m);
+		m.u.plan.plan = plan;
 	}
 	if (repl_count(a->repl, PHASE_HANDOFF, a->p.self, NOBODY) && agent_due(&a->left, plan, now)) {
 		m.type = MSG_LEFT;

@@ -22,9 +22,18 @@ static int64_t drain_deadline(struct agent *a, uint32_t since, int64_t now)
 	return oldest->deadline;
 }
 
+/* Moved by the plan under way: some may still hand new flows to us, which we hand on. */
+static bool needed(const struct agent *a, const struct repl_bucket *k)
+{
+	uint64_t plan = repl_plan(a->repl);
+
+	return plan && (int32_t)(k->since - (uint32_t)plan) > 0;
+}
+
 static bool draining_here(const struct agent *a, const struct repl_bucket *k)
 {
-	return k->other == a->p.self && (k->phase == PHASE_DRAIN || k->phase == PHASE_GRACE);
+	return k->other == a->p.self &&
+	       (k->phase == PHASE_GRACE || (k->phase == PHASE_DRAIN && !needed(a, k)));
 }
 
 bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, int64_t now)

@@ -85,7 +85,7 @@ void repl_free(struct repl *r)
 
 void repl_reset(struct repl *r)
 {
-	r->epoch = r->lineage = r->config = r->dead = r->plan = r->acks = r->alive = 0;
+	r->epoch = r->lineage = r->config = r->dead = r->plan = r->closing = r->acks = r->alive = 0;
 	r->preparing = false;
 	r->layout = r->p.layout;
 	r->rehash_phase = REHASH_NONE;
@@ -111,6 +111,7 @@ const struct repl_params *repl_get_params(const struct repl *r) { return &r->p; 
 const struct repl_node *repl_get_node(const struct repl *r, unsigned int id) { return &r->node[id]; }
 uint64_t repl_dead(const struct repl *r) { return r->dead; }
 uint64_t repl_plan(const struct repl *r) { return r->plan; }
+uint64_t repl_plan_ack(const struct repl *r) { return r->preparing ? r->plan : r->closing; }
 uint64_t repl_plan_acks(const struct repl *r) { return r->acks; }
 
 const struct repl_bucket *repl_get_bucket(const struct repl *r, unsigned int service, uint32_t b)
@@ -360,15 +361,15 @@ static void take_over(struct repl *r, unsigned int gone, bool crash, struct repl
 static void advance_plan(struct repl *r, struct repl_fx *fx)
 {
 	uint32_t busy = 0, moved = 0;
+	uint64_t online = repl_online(r);
 
 	if (!r->plan)
 		return;
 	if (r->preparing) {
-		uint64_t online = repl_online(r);
-
 		if (online & ~r->acks)
 			return;
 		r->preparing = false;
+		r->acks = 0;
 		r->hw = r->hw_next;
 		r->alive = online & repl_weight_mask(&r->hw, r->p.n_nodes);
 		fx->tables = fx->changed = true;
@@ -386,13 +387,21 @@ static void advance_plan(struct repl *r, struct repl_fx *fx)
 			}
 		if (moved)
 			repl_note(fx, NOTE_MOVED, NOBODY, NOBODY, moved, 0);
+		else
+			r->closing = r->plan;	/* nothing has: nobody needs to know */
 	}
 	for (unsigned int s = 0; s < r->p.n_services; s++)
 		for (uint32_t b = 0; b < r->layout.buckets; b++)
 			busy += r->bucket[s][b].phase == PHASE_HANDOFF ||
 				r->bucket[s][b].phase == PHASE_ADOPT;
-	if (!busy) {
-		r->plan = r->acks = 0;
+	if (busy)
+		return;
+	if (!r->closing) {
+		r->closing = r->epoch + 1;
+		fx->changed = true;
+	}
+	if (r->closing == r->plan || !(online & ~r->acks)) {
+		r->plan = r->closing = r->acks = 0;
 		fx->changed = true;
 	}
 }
@@ -699,7 +708,7 @@ static int apply_order(struct repl *r, const struct msg *m, struct repl_fx *fx)
 static void apply_ack(struct repl *r, const struct msg *m, struct repl_fx *fx)
 {
 	repl_rehash_ack(r, m, fx);
-	if (m->u.plan.plan != r->plan || !r->preparing || mask_has(r->acks, m->from) ||
+	if (!m->u.plan.plan || m->u.plan.plan != repl_plan_ack(r) || mask_has(r->acks, m->from) ||
 	    r->node[m->from].state != NODE_ONLINE || r->node[m->from].incarnation != m->incarnation)
 		return;
 	r->acks |= node_bit(m->from);

@@ -28,6 +28,8 @@
  * act on an old table.  Before a bucket can be accepted by its new owner, every admitted node's
  * kernel has acknowledged that the bucket is on the move; a node that knows that leaves it to the
  * two parties (repl_inherits()).  The weights behind heir() change by the same barrier.
+ * The plan ends by another one: when all is in DRAIN, every admitted node ACKs once more.  Only then
+ * may a bucket be DRAINED: who still hands packets to the old owner needs it to hand them on.
  *
  * The layout, i.e. how packets become bucket numbers, changes for the whole cluster:
  *
@@ -135,6 +137,8 @@ uint16_t repl_weight(const struct repl *r, unsigned int id);	/* that PLAN would 
 bool repl_majority(const struct repl *r, uint64_t members);
 
 uint64_t repl_plan(const struct repl *r);	/* epoch of the plan under way, 0: none */
+/* What an ACK must name now: the plan in PREPARE, its end when nothing is left to do; 0: none is due. */
+uint64_t repl_plan_ack(const struct repl *r);
 uint64_t repl_plan_acks(const struct repl *r);
 /* Buckets (all services) in 'phase' with that owner / that other; NOBODY: any. */
 uint32_t repl_count(const struct repl *r, enum repl_phase phase, unsigned int owner, unsigned int other);

@@ -14,6 +14,7 @@ struct repl {
 	uint64_t epoch, lineage, config, dead;
 	uint64_t plan;			/* epoch of the plan under way; 0: none */
 	bool preparing;			/* the plan waits for ACKs: both sets of weights count */
+	uint64_t closing;		/* all has moved, the plan waits for ACKs of that: since then; else 0 */
 	uint64_t acks;
 	uint64_t alive;			/* nodes that can be heirs: had weight at the last commit, not failed since */
 	struct weights hw, hw_next;	/* behind heir(): committed, and by the plan under way */

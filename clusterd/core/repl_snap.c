@@ -72,7 +72,7 @@ uint64_t repl_digest(const struct repl *r)
 	uint64_t h = repl_mix(repl_mix(repl_mix(r->p.n_vips, r->p.n_nodes), r->p.n_services), r->epoch);
 
 	h = repl_mix(repl_mix(repl_mix(h, r->lineage), r->config), r->dead);
-	h = repl_mix(repl_mix(repl_mix(repl_mix(h, r->plan), r->preparing), r->acks), r->alive);
+	h = repl_mix(repl_mix(repl_mix(repl_mix(h, r->plan), r->preparing ? 1 : r->closing), r->acks), r->alive);
 	h = mix_rehash(mix_layout(h, &r->layout), r);
 	for (unsigned int v = 0; v < r->p.n_vips; v++)
 		h = repl_mix(h, r->holder[v]);
@@ -178,6 +178,7 @@ size_t repl_save(const struct repl *r, uint8_t *buf, size_t size)
 	buf_put64(&w, r->dead);
 	buf_put64(&w, r->plan);
 	buf_put8(&w, r->preparing);
+	buf_put64(&w, r->closing);
 	buf_put64(&w, r->acks);
 	buf_put64(&w, r->alive);
 	save_rehash(r, &w);
@@ -297,6 +298,7 @@ static bool load_all(struct repl *r, struct buf_r *b)
 	r->dead = buf_get64(b);
 	r->plan = buf_get64(b);
 	r->preparing = buf_get8(b) != 0;
+	r->closing = buf_get64(b);
 	r->acks = buf_get64(b);
 	r->alive = buf_get64(b);
 	bad |= ((r->dead | r->acks | r->alive) & ~repl_all_nodes(r)) != 0;
@@ -359,7 +361,8 @@ bool repl_valid(const struct repl *r)
 
 	if (!repl_layout_sound(r) || !holders_sound(r, online))
 		return false;
-	if ((heirs & ~online) || (r->acks & ~online) || (r->preparing && !r->plan))
+	if ((heirs & ~online) || (r->acks & ~online) || (r->preparing && !r->plan) ||
+	    (r->closing && (!r->plan || r->preparing)))
 		return false;
 	for (unsigned int s = 0; s < r->p.n_services; s++)
 		for (uint32_t b = 0; b < r->layout.buckets; b++) {

@@ -84,6 +84,16 @@ static void ready(unsigned int id)
 	apply(STEP_READY, &m, 0);
 }
 
+static void acks(void)
+{
+	for (unsigned int i = 1; i <= NODES; i++) {
+		struct msg m = base(MSG_ACK, i);
+
+		m.u.plan.plan = repl_plan_ack(r);
+		apply(STEP_ACK, &m, 0);
+	}
+}
+
 static void plan(void)
 {
 	struct msg m = base(MSG_PLAN, SELF);
@@ -92,11 +102,7 @@ static void plan(void)
 	check(repl_plan_needed(r), "no plan needed");
 	apply_ms[STEP_NEEDED][n_round] = now_ms() - start;
 	apply(STEP_PLAN, &m, 0);
-	for (unsigned int i = 1; i <= NODES; i++) {
-		m = base(MSG_ACK, i);
-		m.u.plan.plan = repl_plan(r);
-		apply(STEP_ACK, &m, 0);
-	}
+	acks();
 	for (unsigned int i = 1; i <= NODES; i++) {
 		if (!repl_count(r, PHASE_HANDOFF, i, NOBODY))
 			continue;
@@ -111,6 +117,7 @@ static void plan(void)
 		m.u.plan.plan = repl_plan(r);
 		apply(STEP_ADOPTED, &m, 0);
 	}
+	acks();
 	for (unsigned int i = 1; i <= NODES; i++) {
 		if (!repl_count(r, PHASE_DRAIN, NOBODY, i))
 			continue;

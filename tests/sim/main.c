@@ -43,6 +43,7 @@ static bool run_one(const struct scenario *sc, uint64_t seed, unsigned int nodes
 	s->rng = seed * UINT64_C(0x2545f4914f6cdd1d);
 	for (const char *c = sc->name; *c; c++)
 		s->rng = s->rng * 31 + (unsigned char)*c;
+	s->rng2 = s->rng ^ UINT64_C(0x5851f42d4c957f2d);
 	s->scenario = sc->name;
 	s->verbose = verbose;
 	s->lines = calloc(TRACE_LINES, sizeof(*s->lines));

@@ -244,7 +244,7 @@ static void op_send(void *arg, const struct msg *m)
 {
 	struct sim_arg *a = arg;
 
-	if (m->type == MSG_DRAINED)
+	if (m->type == MSG_DRAINED || m->type == MSG_UNMIXED)
 		flow_forced(a->s, a->n->id, m);
 	group_send(a->s, a->n, m);
 }
@@ -276,13 +276,18 @@ static const struct agent_ops ops = {
 	.send = op_send, .lease = op_lease, .event = op_event, .stopped = op_stopped,
 };
 
+static uint64_t config_of(const struct layout *file)
+{
+	return 0xc0ffee + file->buckets * UINT64_C(31) + file->hash[0] * UINT64_C(7) + file->hash[1];
+}
+
 static void agent_make(struct sim *s, struct node *n)
 {
 	struct agent_params p = {
 		.repl = { .n_nodes = (uint8_t)s->p.n_nodes, .n_services = (uint8_t)s->p.n_services,
-			  .layout = { .buckets = s->p.buckets }, .ignore_quorum = s->p.ignore_quorum,
-			  .salt = { 0x1234567, 0x89abcde } },
-		.self = n->id, .incarnation = n->incarnation, .config = 0xc0ffee,
+			  .layout = n->file, .ignore_quorum = s->p.ignore_quorum,
+			  .salt = { 0x1234567, 0x89abcde }, .n_vips = (uint16_t)s->n_vips },
+		.self = n->id, .incarnation = n->incarnation, .config = config_of(&n->file),
 		.weight = n->weight, .failback_manual = s->p.failback_manual,
 		.failback_delay_ms = s->p.failback_delay_ms,
 		.drain_timeout_ms = s->p.drain_timeout_ms, .grace_ms = s->p.grace_ms,
@@ -292,6 +297,8 @@ static void agent_make(struct sim *s, struct node *n)
 		p.link[v] = (struct link){ .mac = { 2, 0, 0, 0, (uint8_t)v, n->id },
 					   .addr4 = { .family = 2, .b = { 10, 77, (uint8_t)v, n->id } } };
 	}
+	for (unsigned int v = 0; v < s->n_vips; v++)
+		p.repl.vip_salt[v] = 0x9e3779b9u * (v + 1);
 	for (unsigned int i = 1; i <= s->p.n_nodes; i++)
 		snprintf(p.node_name[i], sizeof(p.node_name[i]), "n%u", i);
 	sim_args[n->id] = (struct sim_arg){ s, n };
@@ -324,7 +331,8 @@ void node_start(struct sim *s, struct node *n)
 	n->tail_open = false;
 	n->to_agent_t = n->to_lease_t = 0;
 	memset(n->counting, 0, sizeof(n->counting));
-	memset(n->act, 0, sizeof(n->act));
+	memset(n->k, 0, sizeof(n->k));
+	n->held = 0;
 	n->table = true;
 	n->installing = false;
 	n->klease_end = 0;
@@ -391,6 +399,18 @@ void node_power_on(struct sim *s, struct node *n, int64_t corosync_in, int64_t s
 	post(s, s->now + start_in, EV_START, n->id, 0, 0, NULL);
 }
 
+/* The operator has changed the file, and tells the daemon. */
+void node_reload(struct sim *s, struct node *n, const struct layout *file)
+{
+	n->file = *file;
+	if (!n->running)
+		return;
+	trace(s, n->id, "reload: %u buckets, hash %u", file->buckets, file->hash[0]);
+	if (agent_propose_layout(n->agent, file, config_of(file), node_ms(s, n)))
+		sim_fail(s, n->id, "agent_propose_layout() failed");
+	node_settle(s, n);
+}
+
 static void run_deferred(struct sim *s, struct node *n)
 {
 	struct event *list = n->deferred;
@@ -454,7 +474,7 @@ static bool of_heartbeat(enum ev_type t)
 static bool of_main(enum ev_type t)
 {
 	return t == EV_AGENT_TICK || t == EV_TO_AGENT || t == EV_CONSUME || t == EV_INSTALL ||
-	       t == EV_COUNTED || t == EV_CONNECT || t == EV_START;
+	       t == EV_COUNTED || t == EV_CONNECT || t == EV_START || t == EV_RELOAD;
 }
 
 #define SOCKET_BUFFER 300	/* HELLOs that a kernel keeps for a process that does not read */
@@ -549,6 +569,10 @@ static void handle_node(struct sim *s, struct node *n, struct event *e)
 		if (n->wanted)		/* the scenario has changed its mind meanwhile */
 			post(s, s->now + 200 * MS, EV_START, n->id, 0, 0, NULL);
 		break;
+	case EV_RELOAD:
+		node_reload(s, n, e->p);
+		free(e->p);
+		break;
 	case EV_REFORM:
 	case EV_STALL:
 	case EV_SYN:
@@ -604,6 +628,7 @@ void node_handle(struct sim *s, struct event *e)
 	case EV_CONNECT:
 	case EV_COROSYNC:
 	case EV_START:
+	case EV_RELOAD:
 		break;
 	}
 	if (!defer(n, e))

@@ -49,12 +49,20 @@ static void rough_network(struct sim *s)
 
 static void build(struct sim *s)
 {
+	/* By seed, but no draw: which service is handed on, and how many VIPs there are. */
+	uint64_t h = s->seed * UINT64_C(0x9e3779b97f4a7c15) >> 40;
+
+	if (!s->p.keys)
+		s->p.keys = s->p.buckets;
+	s->handed = (unsigned int)h & 3;
+	s->n_vips = (unsigned int)(h >> 2) % (SIM_VIPS + 1);
 	for (unsigned int i = 1; i <= s->p.n_nodes; i++) {
 		struct node *n = nd(s, i);
 		int64_t ppm = s->p.clock_ppm;
 
 		n->id = (uint8_t)i;
 		n->weight = 100;
+		n->file = (struct layout){ .buckets = s->p.buckets };
 		/* the worst cases first: as fast and as slow as may be */
 		n->ppm = rnd_chance(s, 500) ? rnd_in(s, -ppm, ppm) : rnd_chance(s, 500) ? ppm : -ppm;
 		n->offset = rnd_in(s, SEC, 100 * SEC);
@@ -87,7 +95,7 @@ static bool shares_even(struct sim *s, const struct repl *r, unsigned int v, cha
 		any |= (w.w[i] = repl_weight(r, i)) != 0;
 	if (!any)	/* all are being drained: the buckets stay where they are */
 		return true;
-	assign_targets(&w, s->p.buckets, repl_get_params(r)->salt[v], target);
+	assign_targets(&w, repl_layout(r)->buckets, repl_get_params(r)->salt[v], target);
 	for (unsigned int i = 0; i <= s->p.n_nodes; i++)
 		if (repl_owned(r, v, i) != target[i]) {
 			snprintf(why, size, "node %u owns %u buckets of %u, not %u", i,
@@ -122,6 +130,53 @@ static bool node_well(struct sim *s, const struct node *n, const struct node *re
 	return false;
 }
 
+/* Each VIP has one holder, and whoever has weight holds about as many as the others. */
+static bool holders_well(struct sim *s, const struct repl *r, char *why, size_t size)
+{
+	unsigned int low = SIM_VIPS, high = 0;
+	bool weighted = false;
+
+	for (unsigned int v = 0; v < s->n_vips; v++) {
+		uint64_t mask = 0;
+
+		for (unsigned int i = 1; i <= s->p.n_nodes; i++)
+			if (kernel_leased(s, nd(s, i)) && nd(s, i)->held >> v & 1)
+				mask |= node_bit(i);
+		if (mask != node_bit(repl_holder(r, v, 0))) {
+			snprintf(why, size, "VIP %u is of node %u, but %llx answer", v,
+				 repl_holder(r, v, 0), (unsigned long long)mask);
+			return false;
+		}
+	}
+	for (unsigned int i = 1; i <= s->p.n_nodes; i++) {
+		unsigned int n = (unsigned int)__builtin_popcount(nd(s, i)->held);
+
+		if (!repl_weight(r, i))
+			continue;
+		weighted = true;
+		low = n < low ? n : low;
+		high = n > high ? n : high;
+	}
+	if (weighted && high - low > 1)
+		snprintf(why, size, "one node holds %u VIPs and another %u", low, high);
+	return !weighted || high - low <= 1;
+}
+
+static bool layout_well(struct sim *s, const struct repl *r, char *why, size_t size)
+{
+	for (unsigned int i = 1; i <= s->p.n_nodes; i++)
+		if (nd(s, i)->wanted && !layout_equal(repl_layout(r), &nd(s, i)->file)) {
+			snprintf(why, size, "%u buckets and hash %u are not what n%u wants",
+				 repl_layout(r)->buckets, repl_layout(r)->hash[0], i);
+			return false;
+		}
+	if (repl_rehash_phase(r) == REHASH_NONE)
+		return true;
+	snprintf(why, size, "rehash in phase %d, acks %llx, mixed %llx", repl_rehash_phase(r),
+		 (unsigned long long)repl_rehash_acks(r), (unsigned long long)repl_mixed(r));
+	return false;
+}
+
 static bool buckets_well(struct sim *s, const struct repl *r, char *why, size_t size)
 {
 	for (unsigned int v = 0; v < s->p.n_services; v++) {
@@ -135,8 +190,10 @@ static bool buckets_well(struct sim *s, const struct repl *r, char *why, size_t 
 		}
 		if (!shares_even(s, r, v, why, size))
 			return false;
-		for (uint32_t b = 0; b < s->p.buckets; b++) {
-			unsigned int owner = repl_get_bucket(r, v, b)->owner;
+		for (uint32_t b = 0; b < s->p.keys; b++) {
+			const struct layout *l = repl_layout(r);
+			unsigned int owner = repl_get_bucket(r, v, key_bucket(s, l->buckets, l->hash[v],
+									      b))->owner;
 
 			if (owner && kernel_acceptors(s, v, b) != node_bit(owner)) {
 				snprintf(why, size, "bucket %u/%u of n%u is accepted by %llx", v, b,
@@ -177,7 +234,9 @@ bool sim_converged(struct sim *s, char *why, size_t size)
 			 (unsigned long long)repl_plan(agent_repl(ref->agent)));
 		return false;
 	}
-	return buckets_well(s, agent_repl(ref->agent), why, size);
+	return layout_well(s, agent_repl(ref->agent), why, size) &&
+	       buckets_well(s, agent_repl(ref->agent), why, size) &&
+	       holders_well(s, agent_repl(ref->agent), why, size);
 }
 
 /* Runs until all is well, and has been for a while (no plan is pending). */

@@ -11,6 +11,7 @@
  *   group.c     corosync: rings, total order, views
  *   node.c      a machine: processes, threads and the queues between them, clocks
  *   kernel.c    its kernel: bucket tables, the lease, connections; and what must always hold
+ *   packet.c    the way of one packet through the kernels
  *   scenario.c  scripts with faults and what must hold in each
  *   main.c      command line
  *
@@ -30,6 +31,7 @@
 #define SIM_NODES    20
 #define SIM_SERVICES 2
 #define SIM_BUCKETS  512
+#define SIM_VIPS     8
 #define MS  INT64_C(1000)
 #define SEC INT64_C(1000000)
 #define CLUSTER "sim"
@@ -38,7 +40,7 @@ enum ev_type {
 	EV_LEASE_TICK, EV_AGENT_TICK, EV_HELLO, EV_WITNESS, EV_TO_AGENT, EV_TO_LEASE, EV_HANG,
 	EV_KLEASE_END, EV_INSTALL, EV_COUNTED,
 	EV_ORDER, EV_DELIVER, EV_CONSUME, EV_PROC_GONE, EV_CONNECT, EV_REFORM, EV_STALL,
-	EV_SYN, EV_FLOW_END, EV_COROSYNC, EV_START, EV_LINK,
+	EV_SYN, EV_FLOW_END, EV_COROSYNC, EV_START, EV_LINK, EV_RELOAD,
 };
 
 struct event {
@@ -77,7 +79,22 @@ struct ring {
 	struct fifo held;		/* entries that wait for the token */
 };
 
-struct flow { struct flow *next; uint32_t id; uint8_t service, holder; uint32_t bucket; bool forced; };
+/*
+ * Clients have keys; which bucket a key is in depends on the layout (key_bucket()).  Without a change
+ * of the layout there are as many keys as buckets, and they are the same.
+ */
+struct flow { struct flow *next; uint32_t id; uint8_t service, holder; uint32_t key; bool forced; };
+
+/* What a kernel holds of one service. */
+struct ktable {
+	uint32_t buckets;		/* 0: nothing yet */
+	uint8_t hash;
+	bool freeze;
+	uint32_t old_buckets;		/* 0: the layouts are not mixed */
+	uint8_t old_hash;
+	uint8_t old_owner[SIM_BUCKETS];
+	struct bucket_action act[SIM_BUCKETS];
+};
 
 /* From the lease thread to the main thread or back. */
 struct note {
@@ -108,12 +125,15 @@ struct node {
 	unsigned int n_deferred, size_deferred;
 
 	bool table;			/* the process's tables exist */
-	struct bucket_action act[SIM_SERVICES][SIM_BUCKETS], next[SIM_SERVICES][SIM_BUCKETS];
+	struct ktable k[SIM_SERVICES], next[SIM_SERVICES];
+	uint32_t held, next_held;	/* bit per VIP that it answers for */
 	bool installing;
 	uint64_t install_version;
 	uint32_t install_pos, install_step;
 	int64_t klease_end;		/* 0: none */
 	bool counting[SIM_SERVICES];
+	struct layout count_layout[SIM_SERVICES];
+	struct layout file;		/* that its configuration has */
 	enum flow_rule flow_rule;
 
 	struct ring *ring;
@@ -129,7 +149,7 @@ struct node {
 
 struct sim_params {
 	unsigned int n_nodes, n_services;
-	uint32_t buckets;
+	uint32_t buckets, keys;		/* at first; keys 0: as many */
 	int64_t lease, token, consensus, hang;
 	bool ignore_quorum, failback_manual;
 	enum lease_tiebreak tiebreak;
@@ -146,7 +166,7 @@ struct digest_seen { uint32_t view; uint64_t epoch, lineage, digest; };
 
 struct sim {
 	struct sim_params p;
-	uint64_t rng, seed;
+	uint64_t rng, rng2, seed;	/* rng2: for packets, so that they do not change what happens */
 	int64_t now;
 	uint64_t seq, n_events;
 	struct event *heap;
@@ -159,6 +179,10 @@ struct sim {
 	bool reform_posted;
 	int64_t next_flap;
 
+	unsigned int handed;		/* bit per service: any node is a front, flood else */
+	unsigned int n_vips;
+	int64_t unheld_since[SIM_VIPS];	/* 0: somebody answers */
+	int64_t unheld_limit;		/* <0: any */
 	struct flow *flows[SIM_SERVICES][SIM_BUCKETS];
 	uint32_t next_flow, n_flows;
 	bool no_syn;
@@ -168,6 +192,7 @@ struct sim {
 	bool gaps_watched;
 	struct digest_seen *digests;
 	unsigned int n_digests, size_digests;
+	uint64_t n_handed, n_rehash;
 	uint64_t n_moves, n_resets, n_syns, n_lost_syns, n_views, n_stops;
 	int64_t worst_gap;
 
@@ -236,10 +261,28 @@ void node_start(struct sim *s, struct node *n);			/* the process */
 void node_kill(struct sim *s, struct node *n);			/* -9 */
 void node_freeze(struct sim *s, struct node *n, bool frozen);	/* STOP, CONT */
 void node_hang_main(struct sim *s, struct node *n, bool hung);
+void node_reload(struct sim *s, struct node *n, const struct layout *file);
 void node_handle(struct sim *s, struct event *e);		/* takes e->p over */
 void node_settle(struct sim *s, struct node *n);		/* after any input to the agent */
 void node_lease_out(struct sim *s, struct node *n, struct lease_out *out);
 void node_to_lease(struct sim *s, struct node *n, const struct lease_cmd *cmd);
+
+/* ---- packet.c ---- */
+enum fate {
+	FATE_SERVED,		/* by 'at': a connection begins, or goes on */
+	FATE_RESET,		/* 'at' does not know it, and says so */
+	FATE_DROPPED,
+	FATE_CUT,		/* on a path that is cut */
+};
+struct walk { enum fate fate; unsigned int at, hops; };
+uint32_t key_bucket(const struct sim *s, uint32_t buckets, unsigned int hash, uint32_t key);
+struct bucket_action packet_action(const struct sim *s, const struct node *n, unsigned int service,
+				   uint32_t key);
+/* A packet that arrives at 'front'.  'knower': the node that has the connection; NOBODY: a SYN. */
+struct walk packet_walk(struct sim *s, unsigned int service, uint32_t key, unsigned int front,
+			unsigned int knower);
+/* May clients' packets arrive there? */
+bool packet_front(const struct sim *s, const struct node *n);
 
 /* ---- kernel.c ---- */
 bool kernel_leased(const struct sim *s, const struct node *n);
@@ -251,8 +294,8 @@ void kernel_install(struct sim *s, struct node *n);		/* if the agent wants it */
 void kernel_on_install(struct sim *s, struct node *n);
 void kernel_count(struct sim *s, struct node *n);		/* if the agent wants it */
 void kernel_on_counted(struct sim *s, struct node *n, unsigned int service, uint8_t *wanted);
-uint64_t kernel_acceptors(const struct sim *s, unsigned int service, uint32_t b);
-void kernel_check(struct sim *s, unsigned int service, uint32_t b);
+uint64_t kernel_acceptors(struct sim *s, unsigned int service, uint32_t b);
+void kernel_check(struct sim *s, unsigned int service, uint32_t key);
 void kernel_check_all(struct sim *s);
 void kernel_watch_gaps(struct sim *s, int64_t limit, uint64_t owners, bool same_owner);
 void kernel_check_gaps(struct sim *s);

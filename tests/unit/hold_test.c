@@ -78,6 +78,7 @@ static void others_get_their_part_by_plan_with_the_fewest_moves(void **state)
 	all_leave(r);
 	all_adopt(r);
 	assert_int_equal(changed(r, before), 0);
+	all_ack(r);
 	all_drain(r);
 	apply(r, ready(3));
 	apply(r, ready(4));

@@ -180,13 +180,15 @@ static void say_step(struct member *n)
 	if (!n->holds || !repl_plan(n->r))
 		return;
 	m.u.plan.plan = repl_plan(n->r);
-	if (!mask_has(repl_plan_acks(n->r), self))
+	if (repl_plan_ack(n->r) && !mask_has(repl_plan_acks(n->r), self)) {
 		m.type = MSG_ACK;
-	else if (repl_count(n->r, PHASE_HANDOFF, self, NOBODY))
+		m.u.plan.plan = repl_plan_ack(n->r);
+	} else if (repl_count(n->r, PHASE_HANDOFF, self, NOBODY)) {
 		m.type = MSG_LEFT;
-	else if (repl_count(n->r, PHASE_ADOPT, self, NOBODY) &&
-		 !repl_count(n->r, PHASE_HANDOFF, NOBODY, self))
+	} else if (repl_count(n->r, PHASE_ADOPT, self, NOBODY) &&
+		   !repl_count(n->r, PHASE_HANDOFF, NOBODY, self)) {
 		m.type = MSG_ADOPTED;
+	}
 	if (m.type != MSG_NONE)
 		send(n, m, NULL);
 }

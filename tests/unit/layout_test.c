@@ -163,6 +163,7 @@ static void waits_until_nothing_moves(void **state)
 			all_ack(r);
 			all_leave(r);
 			all_adopt(r);
+			all_ack(r);
 			assert_int_equal(repl_rehash_phase(r), REHASH_NONE);
 			all_drain(r);
 		}

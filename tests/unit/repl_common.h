@@ -136,7 +136,7 @@ static inline struct repl *fresh(void)
 
 static inline void all_ack(struct repl *r)
 {
-	uint64_t plan = repl_plan(r);
+	uint64_t plan = repl_plan_ack(r);
 
 	for (unsigned int i = 1; i <= N; i++)
 		if (mask_has(repl_online(r), i)) {
@@ -177,6 +177,7 @@ static inline void replan(struct repl *r)
 	all_ack(r);
 	all_leave(r);
 	all_adopt(r);
+	all_ack(r);
 	all_drain(r);
 	assert_int_equal(repl_plan(r), 0);
 	assert_int_equal(repl_moving(r, 0) + repl_moving(r, 1), 0);

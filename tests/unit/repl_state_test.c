@@ -170,7 +170,7 @@ static struct msg random_message(const struct repl *r)
 	case 4: case 5:
 		return base(MSG_PLAN, from);
 	case 6: case 7: case 8: case 9: case 10: case 11:
-		m = plan_step(MSG_ACK, from, repl_plan(r) + (rnd() % 8 == 0));
+		m = plan_step(MSG_ACK, from, repl_plan_ack(r) + (rnd() % 8 == 0));
 		m.incarnation = repl_get_node(r, from)->incarnation;
 		return m;
 	case 12: case 13: case 14:

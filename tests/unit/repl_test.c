@@ -227,6 +227,38 @@ static void stale_words_are_ignored(void **state)
 	ignored(r, plan_step(MSG_ADOPTED, 4, plan));	/* nobody has left */
 	ignored(r, plan_step(MSG_LEFT, 4, plan));	/* it has nothing to leave */
 	repl_free(r);
+
+	r = in_phase(PHASE_DRAIN);
+	ignored(r, plan_step(MSG_ACK, 1, repl_plan(r)));	/* of its beginning, not of its end */
+	repl_free(r);
+}
+
+static void plan_ends_when_all_know_that_all_has_moved(void **state)
+{
+	(void)state;
+	struct repl *r = in_phase(PHASE_DRAIN);
+	uint64_t end = repl_plan_ack(r);
+
+	assert_true(end > repl_plan(r));
+	assert_int_equal(repl_plan_acks(r), 0);
+	for (unsigned int i = 1; i <= 3; i++)
+		apply(r, plan_step(MSG_ACK, i, end));
+	assert_true(repl_plan(r) != 0);
+	apply(r, fail_of(r, 4, FAIL_LEASE));	/* a failed one is not asked */
+	assert_int_equal(repl_plan(r), 0);
+	assert_int_equal(repl_plan_ack(r), 0);
+	repl_free(r);
+
+	/* Nothing moves: nobody needs to know. */
+	r = settled(3);
+	apply(r, order(1, ORDER_WEIGHT, 1, 101));
+	for (unsigned int i = 1; i <= 3; i++)
+		apply(r, order(1, ORDER_WEIGHT, i, 200));
+	apply(r, base(MSG_PLAN, 1));
+	assert_int_equal(repl_count(r, PHASE_PREPARE, NOBODY, NOBODY), 0);
+	all_ack(r);
+	assert_int_equal(repl_plan(r), 0);
+	repl_free(r);
 }
 
 static void flows_counted_before_the_drain_began_do_not_end_it(void **state)
@@ -621,6 +653,7 @@ static void who_is_admitted_during_a_plan_has_to_know_it_too(void **state)
 	assert_int_equal(repl_owned(r, 0, 4), 0);
 	all_leave(r);
 	all_adopt(r);
+	all_ack(r);
 	all_drain(r);
 	replan(r);
 	assert_int_equal(repl_owned(r, 0, 4), BUCKETS / 4);
@@ -655,6 +688,7 @@ int main(void)
 		cmocka_unit_test(refused_restart_is_gone_all_the_same),
 		cmocka_unit_test(stale_words_are_ignored),
 		cmocka_unit_test(flows_counted_before_the_drain_began_do_not_end_it),
+		cmocka_unit_test(plan_ends_when_all_know_that_all_has_moved),
 		cmocka_unit_test(failure_touches_the_buckets_of_that_node_only),
 		cmocka_unit_test(last_node_leaves_nothing_owned),
 		cmocka_unit_test(crashed_node_back_in_time_gets_its_very_buckets_for_its_connections),
