@@ -64,10 +64,11 @@ static void print_json(const struct visit *v, json_t *net)
 	for (unsigned int i = 0; i < v->doctor.n; i++) {
 		const struct doctor_finding *f = &v->doctor.finding[i];
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o, s:o}", "level",
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o, s:o, s:s}", "level",
 			doctor_level_str(f->level), "topic", f->topic, "found", f->what,
 			"why", f->why[0] ? json_string(f->why) : json_null(),
-			"change", f->change[0] ? json_string(f->change) : json_null()));
+			"change", f->change[0] ? json_string(f->change) : json_null(),
+			"services", f->services));
 	}
 	o = json_pack("{s:i, s:i, s:o, s:O?}", "problems",
 		      (int)doctor_count(&v->doctor, DOCTOR_PROBLEM), "hints",
@@ -83,8 +84,9 @@ static void print_finding(const struct render *r, const struct doctor_finding *f
 		[DOCTOR_GOOD] = GREEN, [DOCTOR_HINT] = YELLOW, [DOCTOR_PROBLEM] = RED,
 	};
 
-	fprintf(r->out, "%s%-7s%s  %-9s  %s\n", colour_on(colours[f->level], r->colours),
-		doctor_level_str(f->level), colour_off(r->colours), f->topic, f->what);
+	fprintf(r->out, "%s%-7s%s  %-9s  %s%s%s%s\n", colour_on(colours[f->level], r->colours),
+		doctor_level_str(f->level), colour_off(r->colours), f->topic, f->what,
+		f->services[0] ? " (service " : "", f->services, f->services[0] ? ")" : "");
 	if (f->why[0])
 		fprintf(r->out, "%20swhy:    %s\n", "", f->why);
 	if (f->change[0])

@@ -246,8 +246,8 @@ static void judge_arp(struct doctor *d, const struct conf_service *s, const stru
 	snprintf(change, sizeof(change), "sysctl -w net.ipv4.conf.all.arp_ignore=0 "
 		 "net.ipv4.conf.%s.arp_ignore=0: clusterd itself keeps quiet who must be", i->name);
 	doctor_add(d, DOCTOR_PROBLEM, "arp", "the VIP is an address of lo, and with this setting "
-		   "no node answers ARP for it", change, "arp_ignore of %s is %d (service %s)",
-		   i->name, ignore, s->name);
+		   "no node answers ARP for it", change, "arp_ignore of %s is %d",
+		   i->name, ignore);
 }
 
 static void judge_rp_filter(struct doctor *d, const struct conf_service *s, const struct doctor_if *i,
@@ -263,7 +263,7 @@ static void judge_rp_filter(struct doctor *d, const struct conf_service *s, cons
 		   "packets in here whose answers leave by another interface; the kernel drops "
 		   "these" : "packets of clients that this node does not reach through this "
 		   "interface are dropped; right if the default route is there", change,
-		   "rp_filter of %s is strict (service %s)", i->name, s->name);
+		   "rp_filter of %s is strict", i->name);
 }
 
 /* What drivers tell of the switch behind the card. */
@@ -293,20 +293,18 @@ static void judge_nic(struct doctor *d, const struct conf_service *s, const stru
 			   ? "it delivers by IP address, for addresses that it knows, and carries "
 			   "neither floods nor an ARP answer for a VIP" : "it delivers frames for "
 			   "a MAC address only to the machine that it belongs to, unless told "
-			   "otherwise", nics[k].change, "%s of service %s is on %s (driver %s), "
-			   "with %s", i->name, s->name, nics[k].where, i->driver, what);
+			   "otherwise", nics[k].change, "%s is on %s (driver %s), with %s",
+			   i->name, nics[k].where, i->driver, what);
 	}
 	if (s->dispatch == DISPATCH_FLOOD && i->snooping == 1 && s->mac == MAC_MULTICAST)
 		doctor_add(d, DOCTOR_HINT, "switch", "once a querier is on the network, the bridge "
 			   "passes multicast only to ports that have joined", "set mac = igmp",
-			   "%s of service %s is a bridge with multicast_snooping", i->name,
-			   s->name);
+			   "%s is a bridge with multicast_snooping", i->name);
 	if (!strcmp(i->driver, "ipvlan"))
 		doctor_add(d, s->redirect == REDIRECT_DIRECT ? DOCTOR_PROBLEM : DOCTOR_HINT,
 			   "switch", "all ipvlan interfaces of one parent have one MAC address, so "
 			   "peers there cannot be told apart", "use macvlan or a bridge, or a "
-			   "tunnel as redirect", "%s of service %s is an ipvlan interface", i->name,
-			   s->name);
+			   "tunnel as redirect", "%s is an ipvlan interface", i->name);
 }
 
 static unsigned int overhead(const struct conf *c, enum conf_redirect r)
@@ -329,8 +327,8 @@ static void judge_mtu(struct doctor *d, const struct conf_service *s, const stru
 	if (i->mtu < 1280)
 		doctor_add(d, doctor_has_family(s, AF_INET6) ? DOCTOR_PROBLEM : DOCTOR_HINT, "mtu",
 			   "IPv6 needs 1280, and many networks drop the messages that shorter "
-			   "paths depend on", "raise the MTU of the interface", "MTU of %s "
-			   "(service %s) is %u", i->name, s->name, i->mtu);
+			   "paths depend on", "raise the MTU of the interface", "MTU of %s is %u",
+			   i->name, i->mtu);
 }
 
 /* Tunnels go between the nodes' own addresses, whatever interface the service has. */
@@ -363,39 +361,77 @@ static void judge_interface(struct doctor *d, const struct conf_service *s, cons
 	if (!i->exists) {
 		doctor_add(d, DOCTOR_PROBLEM, "interface", "clusterd will not start",
 			   "correct 'interface' of the service; the same name is used on every "
-			   "node", "there is no interface '%s' (service %s)", i->name, s->name);
+			   "node", "there is no interface '%s'", i->name);
 		return;
 	}
 	if (!i->up)
 		doctor_add(d, DOCTOR_PROBLEM, "interface", "no packet for the VIP comes in",
 			   "bring it up, and see that its cable or peer is there",
-			   "%s (service %s) is down", i->name, s->name);
+			   "%s is down", i->name);
 	if (i->master[0]) {
 		snprintf(change, sizeof(change), "set interface = %s", i->master);
 		doctor_add(d, DOCTOR_PROBLEM, "interface", "packets go up through the bridge or "
-			   "bond, not through its port", change, "%s (service %s) is a port of %s",
-			   i->name, s->name, i->master);
+			   "bond, not through its port", change, "%s is a port of %s",
+			   i->name, i->master);
 	}
 	if (i->disable_ipv6 == 1 && doctor_has_family(s, AF_INET6)) {
 		snprintf(change, sizeof(change), "sysctl -w net.ipv6.conf.%s.disable_ipv6=0",
 			 i->name);
 		doctor_add(d, DOCTOR_PROBLEM, "interface", "the service has an IPv6 VIP", change,
-			   "IPv6 is off on %s (service %s)", i->name, s->name);
+			   "IPv6 is off on %s", i->name);
 	}
 	if (i->lro == 1) {
 		snprintf(change, sizeof(change), "ethtool -K %s lro off", i->name);
 		doctor_add(d, doctor_hands_on(s) ? DOCTOR_PROBLEM : DOCTOR_HINT, "nic",
 			   "packets that the card has merged by LRO cannot be handed on to a peer",
-			   change, "large receive offload of %s is on (service %s)", i->name,
-			   s->name);
+			   change, "large receive offload of %s is on", i->name);
 	}
 	judge_arp(d, s, i, f);
 	judge_rp_filter(d, s, i, f);
 	judge_nic(d, s, i);
 	judge_mtu(d, s, i);
 	if (d->n == before)
-		doctor_add(d, DOCTOR_GOOD, "interface", NULL, NULL, "%s is fit for service %s",
-			   i->name, s->name);
+		doctor_add(d, DOCTOR_GOOD, "interface", NULL, NULL, "%s is fit", i->name);
+}
+
+/* Appends 'f' as a finding about 'service', unless an earlier service has the same: then that gets both. */
+static void merge(struct doctor *d, unsigned int first, const struct doctor_finding *f, const char *service)
+{
+	struct doctor_finding *same = NULL;
+	size_t len;
+
+	for (unsigned int i = first; i < d->n && !same; i++)
+		if (!strcmp(d->finding[i].what, f->what) && !strcmp(d->finding[i].why, f->why) &&
+		    !strcmp(d->finding[i].change, f->change))
+			same = &d->finding[i];
+	if (!same) {
+		doctor_add(d, f->level, f->topic, f->why, f->change, "%s", f->what);
+		if (d->failed)
+			return;
+		same = &d->finding[d->n - 1];
+	}
+	if (f->level > same->level)
+		same->level = f->level;
+	len = strlen(same->services);
+	snprintf(same->services + len, sizeof(same->services) - len, "%s%s", len ? ", " : "", service);
+}
+
+static void judge_interfaces(struct doctor *d, const struct conf *c, const struct doctor_facts *f)
+{
+	unsigned int first = d->n;
+
+	for (unsigned int i = 0; i < c->n_services; i++) {
+		const struct doctor_if *n = &f->iface[f->service_if[i]];
+		struct doctor one = { .n = 0 };
+
+		if (!n->name[0])	/* it is the one of an address that is not here */
+			continue;
+		judge_interface(&one, &c->service[i], n, f);
+		for (unsigned int k = 0; k < one.n; k++)
+			merge(d, first, &one.finding[k], c->service[i].name);
+		d->failed |= one.failed;
+		doctor_free(&one);
+	}
 }
 
 /* ---- everything else ---- */
@@ -448,12 +484,7 @@ void doctor_judge(struct doctor *d, const struct conf *c, const struct doctor_fa
 	judge_machine(d, c, f);
 	judge_kernel(d, c, f);
 	judge_conntrack(d, f);
-	for (unsigned int i = 0; i < c->n_services; i++) {
-		const struct doctor_if *n = &f->iface[f->service_if[i]];
-
-		if (n->name[0])		/* else it is the one of an address that is not here */
-			judge_interface(d, &c->service[i], n, f);
-	}
+	judge_interfaces(d, c, f);
 	judge_tunnels(d, c, f);
 	judge_corosync(d, c, f);
 }

@@ -86,6 +86,7 @@ struct doctor_finding {
 	char what[256];		/* what was found */
 	char why[256];		/* why that matters for this configuration; "" of GOOD */
 	char change[256];	/* what to do; "" of GOOD */
+	char services[128];	/* that it is about, "web, dns"; "": all, or none in particular */
 };
 
 /* Collects findings; begin with all zero. */

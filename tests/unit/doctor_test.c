@@ -232,7 +232,7 @@ static void interfaces(void **state)
 
 	i->up = false;
 	judge();
-	only(DOCTOR_PROBLEM, "eth0 (service web) is down", "bring it up");
+	only(DOCTOR_PROBLEM, "eth0 is down", "bring it up");
 	i->up = true;
 	strcpy(i->master, "br0");
 	judge();
@@ -259,10 +259,31 @@ static void interfaces(void **state)
 	nothing_bad();
 	i->mtu = 576;
 	judge();
-	only(DOCTOR_HINT, "MTU of eth0 (service web) is 576", "raise");
+	only(DOCTOR_HINT, "MTU of eth0 is 576", "raise");
 	i->exists = false;
 	judge();
 	only(DOCTOR_PROBLEM, "there is no interface 'eth0'", "correct");
+}
+
+/* Two services, one interface, one finding that names both; the worse of the two levels. */
+static void one_finding_per_trouble(void **state)
+{
+	conf.n_services = 2;
+	conf.service[1] = conf.service[0];
+	strcpy(conf.service[1].name, "dns");
+	conf.service[1].dispatch = DISPATCH_ROUTE;
+	facts.iface[0].lro = 1;
+	judge();
+	only(DOCTOR_PROBLEM, "large receive offload", "lro off");
+	for (unsigned int i = 0; i < doctor.n; i++)
+		if (strstr(doctor.finding[i].what, "offload"))
+			assert_string_equal(doctor.finding[i].services, "web, dns");
+	facts.iface[0].lro = 0;
+	judge();
+	nothing_bad();
+	for (unsigned int i = 0; i < doctor.n; i++)
+		if (!strcmp(doctor.finding[i].topic, "interface"))
+			assert_string_equal(doctor.finding[i].services, "web, dns");
 }
 
 static void switches(void **state)
@@ -406,6 +427,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(settings, setup, teardown),
 		cmocka_unit_test_setup_teardown(arp_and_filters, setup, teardown),
 		cmocka_unit_test_setup_teardown(interfaces, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_finding_per_trouble, setup, teardown),
 		cmocka_unit_test_setup_teardown(switches, setup, teardown),
 		cmocka_unit_test_setup_teardown(machine, setup, teardown),
 		cmocka_unit_test_setup_teardown(floods, setup, teardown),
