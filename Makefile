@@ -17,7 +17,7 @@ B       := build$(if $(SAN),-$(SAN))
 O       := $(B)/obj
 Q       := $(if $(V),,@)
 
-PKGS    := libnftnl libmnl libnetfilter_conntrack libcpg libquorum libcorosync_common jansson libsystemd nettle
+PKGS    := libnftnl libmnl libnetfilter_queue libnetfilter_conntrack libcpg libquorum libcorosync_common jansson libsystemd nettle
 # The fast path (clusterd/io/early.h) needs these two; without them clusterd is built without it.
 BPF_CC  := $(if $(shell pkg-config --exists libbpf && echo yes),$(shell command -v clang))
 PKGS    += $(if $(BPF_CC),libbpf)
@@ -34,8 +34,8 @@ CONF    := conf_table conf_value conf_read conf_print conf_check conf_corosync
 CORE    := types msg assign repl repl_hold repl_layout repl_snap agent agent_exchange agent_drain agent_layout agent_note agent_status lease compile sched flowtab
 WIRE    := msg hello flow
 RULES_PLAN := rules_mk rules_build rules_ingress rules_action rules_icmp rules_frag rules_sched rules_stack rules_guard rules_plan
-RULES   := rules rules_probe $(RULES_PLAN) rules_enc rules_nl rules_queue rules_lease
-IO      := $(RULES) netif netif_vip netif_mac netif_sysctl netif_link tunnel announce flows group key hellosock probe $(EARLY)
+RULES   := rules rules_probe $(RULES_PLAN) rules_enc rules_nl rules_queue rules_lease rules_flows
+IO      := $(RULES) flowsock queue queue_decide netif netif_vip netif_mac netif_sysctl netif_link tunnel announce flows group key hellosock probe $(EARLY)
 CTL     := proto table server cmds status trace events flowlist netcheck
 DAEMON  := main setup turn turn_group ways flowpath control heartbeat
 

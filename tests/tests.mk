@@ -2,7 +2,7 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer agent agent_layout msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow
+TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer agent agent_layout msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow announce queue
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
@@ -35,6 +35,7 @@ T_proto      := ctl/proto
 T_ctl        := $(addprefix ctl/,$(CTL) client render grid) conf/conf_table util/addr util/jhash util/log core/types
 T_ctl_ways   := $(T_ctl)
 T_doctor     := io/doctor ctl/doctor_net conf/conf_table util/addr
+T_announce   := io/announce util/addr util/log
 
 define unit_rule
 $(B)/tests/$(1)_test: $(O)/tests/unit/$(1)_test.o $(addprefix $(O)/clusterd/,$(addsuffix .o,$(T_$(1))))
@@ -58,6 +59,7 @@ $(B)/tests/core_bench: $(addprefix $(O)/,tests/bench/core_bench.o $(addprefix cl
 K_netif := $(addprefix io/,netif netif_vip netif_mac netif_sysctl netif_link flows) util/addr util/jhash util/log
 K_group := io/group
 K_probe := io/probe util/buf
+K_announce := io/announce util/addr util/log
 K_tunnel := $(addprefix io/,tunnel netif netif_vip netif_mac netif_sysctl netif_link) util/addr util/log
 KT_rules := rules_lab.o
 K_rules := $(addprefix io/,$(RULES) $(EARLY)) util/addr util/jhash core/sched
@@ -77,10 +79,10 @@ $(B)/tests/$(1)_kernel: $(O)/tests/netns/$(1)_kernel.o $(addprefix $(O)/tests/ne
 	@echo "  LD      $$@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ $(LIBS)
 endef
-$(foreach t,rules handed stack early netif tunnel group probe,$(eval $(call kernel_rule,$(t))))
+$(foreach t,rules handed stack early netif tunnel announce group probe,$(eval $(call kernel_rule,$(t))))
 
 # The cluster simulator: core/ in a modelled world, see tests/sim/README.md.
-SIM := event net group node kernel packet scenario main
+SIM := event net group node kernel packet script scenario rehash main
 SIM_SEEDS ?= 5000
 $(B)/tests/sim: $(call obj,$(addprefix tests/sim/,$(SIM))) $(CORE_O) \
 		$(call obj,clusterd/wire/msg $(addprefix clusterd/util/,addr buf jhash))
@@ -94,7 +96,7 @@ sim: $(B)/tests/sim
 unit: $(foreach t,$(TESTS),$(B)/tests/$(t)_test)
 	@bad=0; for t in $^; do $$t || bad=1; done; exit $$bad
 
-kernel: $(foreach t,rules handed stack early netif tunnel group probe,$(B)/tests/$(t)_kernel)
+kernel: $(foreach t,rules handed stack early netif tunnel announce group probe,$(B)/tests/$(t)_kernel)
 	@bad=0; for t in $^ '$(B)/tests/rules_kernel early'; do $$t; r=$$?; [ $$r = 0 ] || [ $$r = 77 ] || bad=1; done; exit $$bad
 
 # The cluster tests alone; NETNS=names runs those whose names hold one of them, -l lists them.

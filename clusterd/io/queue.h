@@ -63,7 +63,7 @@ struct queue_stats {
 	uint64_t overruns;		/* ENOBUFS: how often the kernel says that packets were lost, ... */
 	uint64_t queue_dropped, user_dropped;	/* ... and how many: queue full, socket full */
 	uint32_t waiting;		/* packets in the kernel's queues now */
-	uint32_t known, picked, asked;	/* entries now */
+	uint32_t known, picked, asked;	/* entries, counted after the previous call (at most once a second) */
 };
 
 /*
@@ -85,6 +85,7 @@ void queue_learn(struct queue *q, const struct flow *flow, unsigned int n);
 
 void queue_stats(struct queue *q, struct queue_stats *out);
 /* Of one service: decisions and drops. */
-void queue_service_stats(const struct queue *q, unsigned int service, uint64_t *decisions, uint64_t *dropped);
+void queue_service_stats(struct queue *q, unsigned int service, uint64_t *decisions,
+			 uint64_t *dropped);
 
 #endif

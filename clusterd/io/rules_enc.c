@@ -332,6 +332,27 @@ void rules_batch_buckets(struct rules_batch *b, unsigned int service, char map,
 		put_buckets(b, true, set, have, want, &i, to);
 }
 
+void rules_batch_number(struct rules_batch *b, bool add, const char *map, const void *key,
+			uint32_t key_size, uint32_t number, uint32_t timeout_ms)
+{
+	struct nlmsghdr *nlh = start(b, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, RULES_NETDEV,
+				     add ? NLM_F_CREATE : 0, NULL, NULL);
+	struct nlattr *list, *nest;
+
+	if (!nlh)
+		return;
+	list = elements_start(nlh, "clusterd", map);
+	nest = mnl_attr_nest_start(nlh, NFTA_LIST_ELEM);
+	put_value(nlh, NFTA_SET_ELEM_KEY, key, key_size);
+	if (add) {
+		put_value(nlh, NFTA_SET_ELEM_DATA, &number, 4);
+		mnl_attr_put_u64(nlh, NFTA_SET_ELEM_TIMEOUT, htobe64(timeout_ms));
+	}
+	mnl_attr_nest_end(nlh, nest);
+	mnl_attr_nest_end(nlh, list);
+	finish(b, nlh);
+}
+
 void rules_batch_lease(struct rules_batch *b, uint32_t ms)
 {
 	struct nlmsghdr *nlh = start(b, ms ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, RULES_NETDEV,

@@ -35,6 +35,12 @@ void rules_batch_buckets(struct rules_batch *b, unsigned int service, char map,
 			 const uint16_t *have, const uint16_t *want, uint32_t from, uint32_t to);
 /* Removes a table by name. */
 void rules_batch_del_table(struct rules_batch *b, uint8_t family, const char *name);
+/*
+ * One element of a map of numbers in netdev clusterd that rules fill, too: added if it is not there
+ * (another number there: EBUSY), living 'timeout_ms', or removed (not there: ENOENT).
+ */
+void rules_batch_number(struct rules_batch *b, bool add, const char *map, const void *key,
+			uint32_t key_size, uint32_t number, uint32_t timeout_ms);
 /* The lease: one element that lives 'ms' (0: removal). */
 void rules_batch_lease(struct rules_batch *b, uint32_t ms);
 /* Sealed: nothing can be added any more. */
