@@ -8,16 +8,17 @@
  *   sI_mine                    accept                           accept
  *   sI_for<to>  announce, route  from a peer: drop; else fwd to   the same
  *   sI_ado<to>                 accept                           sI_chk<to>
- *   sI_to<to>                  from <to>: drop; else fwd to     sI_chk<to>
+ *   sI_to<to>                  fwd to                           sI_chk<to>
  *   sI_arr<to>                 from <to>: accept; else fwd to   sI_chk<to>
  *   sI_none                    drop                             check
  *   sI_ado0                    accept                           check, or sI_old4/6
  *   sI_chk<to>                                                  from <to>: CHECK; else CHECK, else to <to>
  *
  * In flood every node has a copy of its own: sI_for and sI_chk do not exist, mid is always "check",
- * sI_to<to> drops what any peer handed over, sI_arr<to> drops what <to> has not.  A packet that is handed
- * over more than once goes the way of the bucket (front, owner to be, old owner), never back to where
- * it came from: three hops at most.
+ * sI_to<to> drops what any peer handed over, sI_arr<to> drops what <to> has not.
+ *
+ * Three hops at most: the front, the owner to be, the old owner and back to the owner to be, which may
+ * take new flows only from the old one's hand (sI_arr, sI_to).  What is mid-stream never goes back.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -270,16 +271,18 @@ static void for_chain(struct rules_mk *b, unsigned int i, const struct rules_ser
 	element_mid(b, s, i, BUCKET_FOREIGN, p->id, name);
 }
 
+/*
+ * Also back to who handed it over: a front that is to take the bucket asks the old owner first.  In
+ * flood what a peer handed over is final.
+ */
 static void leaving_new(struct rules_mk *b, unsigned int i, const struct rules_service *s,
 			const struct rules_peer *p, bool syn)
 {
-	const struct rules_peer *who = build_handed(s) ? p : NULL;
 	char fwd[OBJ_NAME];
-	unsigned int k;
 
-	for (k = 0; k < build_ways(s, who); k++) {
+	if (!build_handed(s)) {
 		start(b, syn);
-		build_from(b, i, s, who, k);
+		build_from(b, i, s, NULL, 0);
 		build_drop(b, i);
 	}
 	start(b, syn);

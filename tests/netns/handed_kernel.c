@@ -39,8 +39,8 @@ static const struct row rows[] = {
 	{ BUCKET_FOREIGN, 2, { FORWARD, FOREIGN, FOREIGN }, { FORWARD, FOREIGN, FOREIGN } },
 	{ BUCKET_ADOPTING, 2, { ACCEPT, ACCEPT, ACCEPT }, { SECOND, UNKNOWN, SECOND } },
 	{ BUCKET_ADOPTING, NOBODY, { ACCEPT, ACCEPT, ACCEPT }, { UNKNOWN, UNKNOWN, UNKNOWN } },
-	{ BUCKET_LEAVING, 2, { FORWARD, FOREIGN, FORWARD }, { SECOND, UNKNOWN, SECOND } },
-	{ BUCKET_DRAINING, 2, { FORWARD, FOREIGN, FORWARD }, { SECOND, UNKNOWN, SECOND } },
+	{ BUCKET_LEAVING, 2, { FORWARD, FORWARD, FORWARD }, { SECOND, UNKNOWN, SECOND } },
+	{ BUCKET_DRAINING, 2, { FORWARD, FORWARD, FORWARD }, { SECOND, UNKNOWN, SECOND } },
 	{ BUCKET_ARRIVING, 2, { FORWARD, ACCEPT, FORWARD }, { SECOND, UNKNOWN, SECOND } },
 	{ BUCKET_FOREIGN, 9, { FOREIGN, FOREIGN, FOREIGN }, { UNKNOWN, UNKNOWN, UNKNOWN } },
 	{ BUCKET_LEAVING, 9, { FOREIGN, FOREIGN, FOREIGN }, { UNKNOWN, UNKNOWN, UNKNOWN } },
@@ -124,6 +124,72 @@ static void check_table(enum conf_redirect redirect)
 		check_row(&rows[i], AF_INET);
 		check_row(&rows[i], AF_INET6);
 	}
+}
+
+/* ---- the way through the cluster, by the table that the kernel has just kept to ---- */
+
+enum { OLD = 1, NEW = 2, THIRD = 3, ANYBODY = 0 };
+
+/* What the three nodes do in each phase of a planned move (core/compile.c). */
+static const struct bucket_action phases[][4] = {
+	{ { 0 }, { BUCKET_MINE, NOBODY }, { BUCKET_FOREIGN, OLD }, { BUCKET_FOREIGN, OLD } },
+	{ { 0 }, { BUCKET_MINE, NOBODY }, { BUCKET_ARRIVING, OLD }, { BUCKET_FOREIGN, OLD } },
+	{ { 0 }, { BUCKET_LEAVING, NEW }, { BUCKET_ARRIVING, OLD }, { BUCKET_FOREIGN, OLD } },
+	{ { 0 }, { BUCKET_LEAVING, NEW }, { BUCKET_ADOPTING, OLD }, { BUCKET_FOREIGN, NEW } },
+	{ { 0 }, { BUCKET_DRAINING, NEW }, { BUCKET_ADOPTING, OLD }, { BUCKET_FOREIGN, NEW } },
+	{ { 0 }, { BUCKET_FOREIGN, NEW }, { BUCKET_MINE, NOBODY }, { BUCKET_FOREIGN, NEW } },
+};
+
+/* The node that takes it, or 0; 'hops': how often it was handed on. */
+static unsigned int walk(const struct bucket_action *at, unsigned int here, bool new,
+			 unsigned int known, unsigned int *hops)
+{
+	unsigned int from = ANYBODY, next, i;
+
+	for (*hops = 0; *hops < 9; (*hops)++) {
+		const struct bucket_action *a = &at[here];
+		enum out out;
+
+		for (i = 0; rows[i].state != a->state || (rows[i].to == NOBODY) != (a->to == NOBODY); i++)
+			;
+		out = (new ? rows[i].new : rows[i].mid)[from == ANYBODY ? 0 : from == a->to ? 1 : 2];
+		if (out == ACCEPT || (known == here && (out == UNKNOWN || out == SECOND)))
+			return here;
+		if (out == FOREIGN || out == UNKNOWN)
+			return 0;
+		next = a->to;
+		from = here;
+		here = next;
+	}
+	return 0;
+}
+
+/* Each node may be a phase ahead of the others. */
+static void check_moves(void)
+{
+	unsigned int p, mix, front, hops, most = 0, lost = 0, wrong = 0, known, n = 0;
+
+	for (p = 0; p + 1 < sizeof(phases) / sizeof(phases[0]); p++)
+		for (mix = 0; mix < 8; mix++)
+			for (front = OLD; front <= THIRD; front++) {
+				struct bucket_action at[4];
+				unsigned int id;
+
+				for (id = OLD; id <= THIRD; id++)
+					at[id] = phases[p + (mix >> (id - 1) & 1)][id];
+				lost += !walk(at, front, true, ANYBODY, &hops);
+				most = hops > most ? hops : most;
+				n++;
+				/* as long as there are such connections */
+				for (known = p == 4 ? NEW : OLD; known <= (p < 2 ? OLD : NEW); known++) {
+					wrong += walk(at, front, false, known, &hops) != known;
+					most = hops > most ? hops : most;
+				}
+				walk(at, front, false, ANYBODY, &hops);
+				most = hops > most ? hops : most;
+			}
+	ok(!lost && !wrong && most == 3, "planned move, %u cases: %u SYNs lost, %u connections not found, "
+	   "at most %u hops", n, lost, wrong, most);
 }
 
 static struct packet tcp(int family, uint8_t flags, unsigned int from)
@@ -820,6 +886,7 @@ int main(void)
 	srandom(1);
 	handed_make();
 	check_table(REDIRECT_DIRECT);
+	check_moves();
 	check_devices();
 	check_from();
 	check_options();
