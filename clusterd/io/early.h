@@ -5,9 +5,10 @@
 /*
  * The fast path: a BPF program at TC ingress (bpf/early.bpf.c), which a packet meets before the nft
  * rules.  The rules stay complete and authoritative; the program only takes from them what costs
- * most, packets for single ports whose bucket is BUCKET_FOREIGN (dropped) or BUCKET_MINE (marked
- * RULES_MARK_ACCEPT, which the first ingress rule accepts: rules_want.early).  The lease chain and the
- * guard see the marked packets as before.  What the program does not know it leaves to the rules.
+ * most, packets for single ports whose bucket is BUCKET_FOREIGN (dropped; in flood only) or BUCKET_MINE
+ * (marked RULES_MARK_ACCEPT, which the first ingress rule accepts: rules_want.early).  The lease chain and
+ * the guard see the marked packets as before.  What the program does not know it leaves to the rules;
+ * so it does with services that are frozen or have a scheduler, and what comes out of a tunnel.
  *
  * It never decides what the installed rules would decide otherwise:
  *   early_hold()      before rules_commit(): forgets the buckets whose action is about to change

@@ -189,6 +189,49 @@ static void check_others_states(void)
 	   "other addresses: left alone");
 }
 
+/* Announce and route: what is foreign is handed on, which only the rules can. */
+static void check_handed(void)
+{
+	struct addr from = random_client(AF_INET);
+	uint32_t b = jhash_bucket(&from, 99, true, B, SEED);
+	struct rules_counters e, r;
+
+	node_close(N1);
+	node[N1].conf.dispatch = DISPATCH_ANNOUNCE;
+	node_open(N1);
+	state(N1, b, BUCKET_MINE);
+	ok(fate_of(&from, 99) == EARLY_ACCEPTED, "announce: mine: the program");
+	state(N1, b, BUCKET_FOREIGN);
+	e = early_count(N1);
+	r = rules_count(N1);
+	raw_udp(raw_fd, raw_ifindex, &from, 99);
+	sleep_ms(20);
+	ok(early_count(N1).accepted == e.accepted && early_count(N1).foreign == e.foreign &&
+	   rules_count(N1).handed == r.handed + 1, "announce: foreign: the rules hand it over");
+	state(N1, b, BUCKET_MINE);
+	node[N1].service.freeze = true;
+	node_commit(N1);
+	ok(fate_of(&from, 99) == NOBODY_DID, "frozen: the program lets nothing in");
+	node[N1].service.freeze = false;
+	node_commit(N1);
+	ok(fate_of(&from, 99) == EARLY_ACCEPTED, "thawed: the program again");
+	state(N1, b, BUCKET_FOREIGN);
+	node_close(N1);
+	node[N1].conf.dispatch = DISPATCH_FLOOD;
+	node[N1].conf.sched = SCHED_PROBABILITY;
+	node_open(N1);
+	state(N1, b, BUCKET_MINE);
+	e = early_count(N1);
+	raw_udp(raw_fd, raw_ifindex, &from, 99);
+	sleep_ms(20);
+	ok(early_count(N1).accepted == e.accepted && early_count(N1).foreign == e.foreign,
+	   "a scheduler: not the program's business");
+	state(N1, b, BUCKET_FOREIGN);
+	node_close(N1);
+	node[N1].conf.sched = SCHED_HASH;
+	node_open(N1);
+}
+
 /* Before a commit the program forgets what changes, and nothing else. */
 static void check_order(void)
 {
@@ -541,6 +584,7 @@ int main(void)
 	check_way_in(AF_INET);
 	check_way_in(AF_INET6);
 	check_others_states();
+	check_handed();
 	check_order();
 	check_odd();
 	check_buckets(AF_INET, HASH_SOURCE, 300);
