@@ -198,7 +198,7 @@ int build_finish(struct rules_plan *p)
 int rules_plan_live(struct rules_plan *p, const struct rules_want *want, const int *ifindex)
 {
 	struct rules_mk b = { .p = p };
-	unsigned int i;
+	unsigned int i, k;
 
 	if (want->n_services > SERVICES_MAX)
 		return -EINVAL;
@@ -209,6 +209,13 @@ int rules_plan_live(struct rules_plan *p, const struct rules_want *want, const i
 		if (s->buckets < 2 || s->buckets > BUCKETS_MAX || s->n_peers > NODES_MAX ||
 		    strnlen(s->interface, IFNAME_SIZE) == IFNAME_SIZE)
 			return -EINVAL;
+		if (s->old.owner && (s->old.buckets < 2 || s->old.buckets > BUCKETS_MAX))
+			return -EINVAL;
+		for (k = 0; k < s->n_peers; k++)
+			if (strnlen(s->peer[k].dev4, IFNAME_SIZE) == IFNAME_SIZE ||
+			    strnlen(s->peer[k].dev6, IFNAME_SIZE) == IFNAME_SIZE ||
+			    s->peer[k].id == NOBODY || s->peer[k].id > NODES_MAX)
+				return -EINVAL;
 	}
 	build_ingress(&b, want, ifindex);
 	build_stack(&b, want, ifindex);

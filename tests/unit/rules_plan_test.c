@@ -113,6 +113,89 @@ static void test_golden(void **state)
 	rules_plan_free(&p);
 }
 
+/* Which of the ops of a difference are about 'kind' and 'verb', and with this name? */
+static unsigned int ops(const struct rules_diff *d, enum rules_verb verb, enum rules_kind kind,
+			const char *name)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < d->n; i++)
+		n += d->op[i].verb == verb && d->op[i].obj->kind == kind &&
+		     (!name || !strcmp(d->op[i].obj->name, name));
+	return n;
+}
+
+/* One service of announce by tunnels, in the middle of a change of its hash. */
+static void make_handed(struct setup *s)
+{
+	static uint8_t owner[32] = { 2 };
+
+	make(s);
+	s->want.n_services = 1;
+	s->conf[0].dispatch = DISPATCH_ANNOUNCE;
+	s->conf[0].redirect = REDIRECT_IPIP;
+	snprintf(s->peer[0].dev4, IFNAME_SIZE, "clu4_2");
+	snprintf(s->peer[0].dev6, IFNAME_SIZE, "clu6_2");
+	s->peer[0].ifindex4 = 11;
+	s->peer[0].ifindex6 = 12;
+	s->service[0].freeze = true;
+	s->service[0].old.owner = owner;
+	s->service[0].old.buckets = 32;
+	s->want.self = 1;
+	s->want.n_held = 1;
+	s->want.held = &s->conf[0].vip[1];
+	addr_parse(&s->service[0].own4, "10.77.0.1");
+	addr_parse(&s->service[0].own6, "fe80::1");
+}
+
+static void test_handed(void **state)
+{
+	char dev[RULES_INTERFACES_MAX][IFNAME_SIZE];
+	struct rules_plan a, b;
+	struct rules_diff d;
+	struct setup s;
+
+	make_handed(&s);
+	live(&a, &s);
+	golden(&a, "rules_handed.plan");
+	assert_int_equal(rules_interfaces(&s.want, dev, RULES_INTERFACES_MAX), 3);
+	assert_string_equal(dev[2], "clu6_2");
+	assert_int_equal(rules_interfaces(&s.want, dev, 2), 2);
+
+	/* the end of the freeze and of the old table: nothing that packets have left behind is lost */
+	s.service[0].freeze = false;
+	s.service[0].old.owner = NULL;
+	live(&b, &s);
+	assert_int_equal(rules_plan_diff(&d, &a, &b), 0);
+	assert_false(d.rebuild);
+	assert_int_equal(ops(&d, VERB_FLUSH, OBJ_CHAIN, NULL), 4 + 1 + 2);
+	assert_int_equal(ops(&d, VERB_FLUSH, OBJ_CHAIN, "s0_4"), 1);
+	assert_int_equal(ops(&d, VERB_FLUSH, OBJ_CHAIN, "s0_ado0"), 1);
+	assert_int_equal(ops(&d, VERB_DEL, OBJ_SET, "s0_o"), 1);
+	rules_diff_free(&d);
+	rules_plan_free(&a);
+
+	/* another peer's tunnel comes: a base chain more, no other one changes */
+	snprintf(s.peer[1].dev4, IFNAME_SIZE, "clu4_3");
+	s.peer[1].ifindex4 = 13;
+	live(&a, &s);
+	assert_int_equal(rules_plan_diff(&d, &b, &a), 0);
+	assert_false(d.rebuild);
+	assert_int_equal(ops(&d, VERB_ADD, OBJ_CHAIN, "in_clu4_3"), 1);
+	rules_diff_free(&d);
+	assert_int_equal(rules_plan_diff(&d, &a, &b), 0);
+	assert_false(d.rebuild);
+	assert_int_equal(ops(&d, VERB_DEL, OBJ_CHAIN, "in_clu4_3"), 1);
+	rules_diff_free(&d);
+	rules_plan_free(&a);
+	rules_plan_free(&b);
+
+	memset(s.peer[0].dev4, 'x', IFNAME_SIZE);
+	memset(&a, 0, sizeof(a));
+	assert_int_equal(rules_plan_live(&a, &s.want, s.ifindex), -EINVAL);
+	assert_int_equal(a.n_obj, 0);
+}
+
 static void test_bad_input(void **state)
 {
 	static const uint32_t bad[] = { 0, 1, BUCKETS_MAX + 1 };
@@ -195,18 +278,6 @@ static void test_chunks(void **state)
 			sum -= want[i];
 		assert_int_equal(sum, 0);
 	}
-}
-
-/* Which of the ops of a difference are about 'kind' and 'verb', and with this name? */
-static unsigned int ops(const struct rules_diff *d, enum rules_verb verb, enum rules_kind kind,
-			const char *name)
-{
-	unsigned int i, n = 0;
-
-	for (i = 0; i < d->n; i++)
-		n += d->op[i].verb == verb && d->op[i].obj->kind == kind &&
-		     (!name || !strcmp(d->op[i].obj->name, name));
-	return n;
 }
 
 static void test_first(void **state)
@@ -389,6 +460,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_handed),
 		cmocka_unit_test(test_bad_input),
 		cmocka_unit_test(test_codes),
 		cmocka_unit_test(test_chunks),
