@@ -412,7 +412,7 @@ static void trace(const struct render *r, const json_t *t)
 	trace_flow(r, t);
 	fprintf(f, "here      %s on %s", str(t, "state"), str(t, "local"));
 	if (json_is_string(json_object_get(t, "hands_to")))
-		fprintf(f, ", with %s", str(t, "hands_to"));
+		fprintf(f, ", hands new flows to %s", str(t, "hands_to"));
 	if (yes(t, "fenced"))
 		fprintf(f, ", but %ssilent: %s%s", colour_on(RED, r->colours), str(t, "why_silent"),
 			colour_off(r->colours));

@@ -245,10 +245,30 @@ static unsigned int flow_node(const struct question *q)
 	return s.node;
 }
 
+/* The node that this one hands new flows of the bucket to, or NOBODY. */
+static unsigned int hands_to(const struct question *q)
+{
+	bool flood = q->s->dispatch == DISPATCH_FLOOD;
+
+	switch ((enum bucket_state)q->here.state) {
+	case BUCKET_LEAVING:
+		return q->here.to;
+	case BUCKET_FOREIGN:
+	case BUCKET_ARRIVING:
+	case BUCKET_DRAINING:
+		return flood ? NOBODY : q->here.to;	/* flooded: 'to' has a copy of its own */
+	case BUCKET_MINE:
+	case BUCKET_ADOPTING:
+	case BUCKET_STATES_N:
+		break;
+	}
+	return NOBODY;
+}
+
 /* How this node would hand the packet to the node that serves it; null: it does not. */
 static json_t *redirect(const struct question *q, unsigned int flow)
 {
-	unsigned int to = flow != NOBODY ? flow : q->s->dispatch != DISPATCH_FLOOD ? q->owner : q->here.to;
+	unsigned int to = flow != NOBODY ? flow : hands_to(q);
 
 	if (to == NOBODY || to == q->x->self)
 		return json_null();
@@ -310,7 +330,7 @@ static json_t *explain(struct question *q)
 	json_object_set_new(o, "scheduler", json_string(conf_sched_str(q->s->sched)));
 	json_object_set_new(o, "flow", status_name(x, flow));
 	json_object_set_new(o, "local", status_name(x, x->self));
-	json_object_set_new(o, "hands_to", status_name(x, q->here.to));
+	json_object_set_new(o, "hands_to", status_name(x, hands_to(q)));
 	json_object_set_new(o, "fenced", json_boolean(st.fenced));
 	json_object_set_new(o, "why_silent",
 			    st.why_silent ? json_string(st.why_silent) : json_null());

@@ -91,7 +91,13 @@ uint32_t repl_moving(const struct repl *r, unsigned int s)
 struct bucket_action compile_bucket(const struct repl *r, unsigned int s, uint32_t b,
 				    unsigned int self, uint64_t l)
 {
-	return (struct bucket_action){ .state = table[s][b].owner == self ? BUCKET_MINE : BUCKET_FOREIGN };
+	const struct repl_bucket *k = &table[s][b];
+
+	if (k->owner == self && k->phase == PHASE_HANDOFF)
+		return (struct bucket_action){ .state = BUCKET_LEAVING, .to = k->other };
+	if (k->owner == self)
+		return (struct bucket_action){ .state = BUCKET_MINE };
+	return (struct bucket_action){ .state = BUCKET_FOREIGN, .to = k->owner };
 }
 
 uint64_t conf_digest(const struct conf *c) { return 1; }

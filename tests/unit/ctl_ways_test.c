@@ -89,20 +89,19 @@ static void trace_tells_the_way(void **state)
 		enum conf_dispatch dispatch;
 		enum conf_redirect redirect;
 		unsigned int owner, holder;
-		const char *front, *by;
+		const char *front, *by, *to;
 	} cases[] = {
-		{ DISPATCH_FLOOD, REDIRECT_DIRECT, 1, 0, "all", "-" },
-		{ DISPATCH_FLOOD, REDIRECT_VXLAN, 2, 0, "all", "-" },	/* it has its own copy */
-		{ DISPATCH_ANNOUNCE, REDIRECT_DIRECT, 2, 3, "n3", "direct" },
-		{ DISPATCH_ANNOUNCE, REDIRECT_IPIP, 1, 3, "n3", "-" },	/* it is here */
-		{ DISPATCH_ANNOUNCE, REDIRECT_IPIP, 2, 0, "-", "ipip" },
-		{ DISPATCH_ROUTE, REDIRECT_VXLAN, 3, 0, "any", "vxlan" },
+		{ DISPATCH_FLOOD, REDIRECT_DIRECT, 1, 0, "all", "-", "-" },
+		{ DISPATCH_FLOOD, REDIRECT_VXLAN, 2, 0, "all", "-", "-" },	/* it has its own copy */
+		{ DISPATCH_ANNOUNCE, REDIRECT_DIRECT, 2, 3, "n3", "direct", "n2" },
+		{ DISPATCH_ANNOUNCE, REDIRECT_IPIP, 1, 3, "n3", "-", "-" },	/* it is here */
+		{ DISPATCH_ANNOUNCE, REDIRECT_IPIP, 2, 0, "-", "ipip", "n2" },
+		{ DISPATCH_ROUTE, REDIRECT_VXLAN, 3, 0, "any", "vxlan", "n3" },
 	};
 	static const char *const dispatch[] = { "flood", "announce", "route" };
+	json_t *t;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		json_t *t;
-
 		conf.service[0].dispatch = cases[i].dispatch;
 		conf.service[0].redirect = cases[i].redirect;
 		holder_now = cases[i].holder;
@@ -111,9 +110,18 @@ static void trace_tells_the_way(void **state)
 		has(t, "dispatch", dispatch[cases[i].dispatch]);
 		has(t, "front", cases[i].front);
 		has(t, "redirect", cases[i].by);
+		has(t, "hands_to", cases[i].to);
 		has(t, "flow", "-");
 		json_decref(t);
 	}
+	/* Flooded packets are handed on only by the node that gives the bucket away. */
+	conf.service[0].dispatch = DISPATCH_FLOOD;
+	table[0][give(1)] = (struct repl_bucket){ .owner = 1, .other = 3, .phase = PHASE_HANDOFF };
+	t = ask(TRACE, true);
+	has(t, "state", "leaving");
+	has(t, "hands_to", "n3");
+	has(t, "redirect", "vxlan");
+	json_decref(t);
 }
 
 static void add_flow(unsigned int service, const char *client, uint16_t sport, unsigned int node_id)
@@ -210,7 +218,7 @@ static void trace_reads_well(void **state)
 		 "redirect  vxlan, from n1\n"
 		 "bucket    %u   jhash 192.0.2.9 . 4711 mod 64 seed 0x1234abcd = %u\n"
 		 "owner     n2\n"
-		 "here      foreign on n1\n"
+		 "here      foreign on n1, hands new flows to n2\n"
 		 "why       n2 owns it, nothing is moving\n", give(2), give(2));
 	text = rendered(CMD_TRACE, TRACE);
 	assert_string_equal(text, want);
