@@ -18,7 +18,7 @@
 #define ERESTART 85
 #endif
 
-#define SOCKET_BUFFER (16 << 20)	/* a batch of 65,536 buckets takes 3 MB */
+#define SOCKET_BUFFER (64 << 20)	/* a limit: 64 nodes and 16 services are 65,000 answers in one batch */
 #define GENID_SEQ     0x7fffffffu	/* never the number of a message in a batch */
 
 struct rules_nl {
