@@ -10,7 +10,7 @@ IP_PKTINFO, IPV6_RECVPKTINFO, IPV6_PKTINFO = 8, 49, 50
 
 
 def answer4(sock, name):
-    data, anc, _flags, peer = sock.recvmsg(2048, 256)
+    data, anc, _flags, peer = sock.recvmsg(65535, 256)
     for level, kind, raw in anc:
         if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
             asked = raw[4:8]    # struct in_pktinfo: index, local address, destination
@@ -19,7 +19,7 @@ def answer4(sock, name):
 
 
 def answer6(sock, name):
-    data, anc, _flags, peer = sock.recvmsg(2048, 256)
+    data, anc, _flags, peer = sock.recvmsg(65535, 256)
     for level, kind, raw in anc:
         if level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO:
             reply = struct.pack("@16sI", raw[:16], 0)

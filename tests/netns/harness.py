@@ -20,13 +20,15 @@ class Failed(Exception):
     pass
 
 
-def case(nodes=3, conf=None, bare=False, timeout=90, fresh=False):
+def case(nodes=3, conf=None, bare=False, timeout=90, fresh=False, router=False, needs=None):
     """
     Marks a test.  It gets a settled cluster of 'nodes' with 'conf' (see lab.Lab); tests that ask for
     the same one share it.  bare: the nodes are on, nothing runs and clusterd is not needed.
-    fresh: nothing was started yet and the lab is thrown away afterwards.
+    fresh: nothing was started yet and the lab is thrown away afterwards.  router: see lab.Lab.
+    needs(): called before anything is started; says what this kernel lacks, or None.
     """
     def mark(func):
+        func.router, func.needs = router, needs
         func.nodes, func.conf, func.bare, func.timeout, func.fresh = nodes, conf, bare, timeout, fresh
         CASES.append(func)
         return func

@@ -13,6 +13,14 @@
 
 Each node has its own net, mount, pid, uts and ipc namespace: its own /run, /dev/shm, /etc/corosync,
 /var/lib/corosync, /var/log and /etc/clusterd.ini.  Its process 1 is the power switch.
+
+With router=True there is a second network behind a router, which knows the way to the route VIPs:
+
+        br0 ---- router (eth0 10.77.0.254, fd77::254; eth1 10.78.0.254, fd78::254) ---- br1 ---- far
+                 10.99.0.0/24, fd99::/64: ECMP over all nodes                     10.78.0.100, fd78::100
+
+router="bird": no static way to those; BIRD runs at the router and on each node, there with the
+configuration file of etc/examples.
 """
 
 import json
@@ -33,6 +41,10 @@ CLUSTERD, CLUSTERCTL = os.path.join(BUILD, "clusterd"), os.path.join(BUILD, "clu
 BUILT = os.path.isfile(CLUSTERD) and os.path.isfile(CLUSTERCTL)
 VIP4, VIP6 = "10.77.0.250", "fd77::250"
 CLIENT4, CLIENT6 = "10.77.0.100", "fd77::100"
+FAR4, FAR6 = "10.78.0.100", "fd78::100"
+ROUTE_VIP4, ROUTE_VIP6 = "10.99.0.1", "fd99::1"
+ROUTE_NET4, ROUTE_NET6 = "10.99.0.0/24", "fd99::/64"
+BIRD_CONF = os.path.join(TOP, "etc", "examples", "bird.conf")
 PYTHON = "/usr/bin/python3"
 INI = "/etc/clusterd.ini"
 
@@ -149,14 +161,21 @@ class Proc:
 
 
 class Host:
-    """A machine on the switch: a node or the client."""
+    """A machine on the switch: a node, a client or the router."""
 
-    def __init__(self, lab, name, number):
-        self.lab, self.name, self.number = lab, name, number
-        self.port = "p" + (str(number) if number != 100 else "client")
-        self.mac = f"02:00:00:00:00:{number:02x}"
-        self.addr4, self.addr6 = f"10.77.0.{number}", f"fd77::{number}"
+    def __init__(self, lab, name, number, net=77):
+        self.lab, self.name, self.number, self.net = lab, name, number, net
+        self.port = "p" + (str(number) if name == f"n{number}" else name)
+        self.mac = f"02:00:00:00:{net - 77:02x}:{number:02x}"
+        self.addr4, self.addr6 = f"10.{net}.0.{number}", f"fd{net}::{number}"
         self.pid, self.holder, self.procs = None, None, []
+
+    def gateway(self):
+        """Commands for 'ip -batch' that lead everywhere else."""
+        if not self.lab.router:
+            return ""
+        return (f"route add default via 10.{self.net}.0.254\n"
+                f"route add default via fd{self.net}::254\n")
 
     def enter_args(self):
         if not self.pid:
@@ -203,14 +222,14 @@ class Host:
         self.pid = int((said - {"ready"}).pop())
         sh("ip", "-batch", "-", text_in=f"""
 link add {self.port} type veth peer name eth0 address {self.mac} netns {self.pid}
-link set {self.port} master br0 up
+link set {self.port} master br{self.net - 77} up
 """)
         self.run(["ip", "-batch", "-"], text_in=f"""
 link set lo up
 addr add {self.addr4}/24 dev eth0
 addr add {self.addr6}/64 dev eth0 nodad
 link set eth0 up
-""")
+{self.gateway()}""")
 
     def switch_off(self):
         """As if the plug were pulled: not one frame leaves any more; then everything dies."""
@@ -229,10 +248,81 @@ link set eth0 up
         self.pid = None
 
 
+class Router(Host):
+    """Between the cluster's network and that of the far clients."""
+
+    def __init__(self, lab):
+        super().__init__(lab, "router", 254)
+        self.bird = None
+
+    def gateway(self):
+        return ""
+
+    def switch_on(self):
+        super().switch_on()
+        sh("ip", "-batch", "-", text_in=f"""
+link add qrouter type veth peer name eth1 address 02:00:00:00:01:fe netns {self.pid}
+link set qrouter master br1 up
+""")
+        self.run(["ip", "-batch", "-"], text_in="""
+addr add 10.78.0.254/24 dev eth1
+addr add fd78::254/64 dev eth1 nodad
+link set eth1 up
+""")
+        # Each connection keeps its way as long as the set of ways is the same; no shortcuts.
+        self.run("""cd /proc/sys/net
+            echo 1 >ipv4/ip_forward; echo 1 >ipv6/conf/all/forwarding
+            echo 1 >ipv4/fib_multipath_hash_policy; echo 1 >ipv6/fib_multipath_hash_policy
+            for i in all default eth0 eth1; do echo 0 >ipv4/conf/$i/send_redirects; done
+            echo 0 >ipv4/icmp_ratelimit; echo 0 >ipv6/icmp/ratelimit""")
+
+    def narrow(self, mtu):
+        """What goes to the far network must not be larger than that; None: as large as elsewhere."""
+        lock = f"mtu lock {mtu}" if mtu else ""
+        self.run(f"ip route replace 10.78.0.0/24 dev eth1 src 10.78.0.254 proto kernel {lock};"
+                 f"ip -6 route del fd78::/64 dev eth1; ip -6 route add fd78::/64 dev eth1 {lock}")
+
+    def ways(self, nodes):
+        """The ways to the route VIPs, static."""
+        hops4 = " ".join(f"nexthop via {n.addr4}" for n in nodes)
+        hops6 = " ".join(f"nexthop via {n.addr6}" for n in nodes)
+        self.run(f"ip route replace {ROUTE_NET4} {hops4}; ip -6 route del {ROUTE_NET6} 2>/dev/null;"
+                 f"ip -6 route add {ROUTE_NET6} {hops6}")
+
+    def hops(self, family):
+        """The numbers of the nodes that a route VIP can be reached by."""
+        vip = ROUTE_VIP4 if family == 4 else ROUTE_VIP6
+        text = self.run(f"ip -{family} route show match {vip}; ip -{family} neigh show dev eth0").stdout
+        vias = {line.split()[0]: line for line in text.splitlines() if "lladdr" in line}
+        found = set()
+        for word in text.split("nexthop via ")[1:] or text.split(" via ")[1:]:
+            addr = word.removeprefix("inet6 ").split()[0]
+            if addr in self.lab.number_of:
+                found.add(self.lab.number_of[addr])
+            elif addr in vias:
+                found.add(int(vias[addr].split("lladdr ")[1].split()[0].split(":")[-1], 16))
+            else:    # a link-local address: of a MAC that we gave
+                found.add(int(addr.split(":")[-1], 16) & 0xff)
+        return found
+
+    def start_bird(self):
+        """As the comment in the nodes' example says."""
+        with open(BIRD_CONF) as f:
+            lines = [x[2:] for x in f if x.startswith("#\t")]
+        conf = "".join(lines).replace('"eth1"', '"eth0"')
+        self.bird = start_bird(self, "protocol device { }\n" + conf, self.addr4)
+
+
+def start_bird(host, conf, router_id):
+    with open(host.path("/run/bird.conf"), "w") as f:
+        f.write(f"log stderr all;\nrouter id {router_id};\n{conf}")
+    return host.popen(["bird", "-f", "-c", "/run/bird.conf", "-s", "/run/bird.ctl"], "bird")
+
+
 class Node(Host):
     def __init__(self, lab, number):
         super().__init__(lab, f"n{number}", number)
-        self.nginx = self.echo = self.corosync = self.clusterd = None
+        self.nginx = self.echo = self.corosync = self.clusterd = self.bird = None
         self.ini = None    # this node's own configuration text, when it differs from the lab's
 
     # -- power
@@ -240,7 +330,7 @@ class Node(Host):
     def power_off(self):
         """Returns the moment (monotonic) after which nothing left the node."""
         self.switch_off()
-        self.nginx = self.echo = self.corosync = self.clusterd = None
+        self.nginx = self.echo = self.corosync = self.clusterd = self.bird = None
 
     def power_on(self, services=True):
         self.switch_on()
@@ -255,10 +345,17 @@ class Node(Host):
         """Everything that systemd would start."""
         self.start_web()
         self.start_corosync()
+        if self.lab.router == "bird":
+            self.start_bird()
         if self.lab.with_clusterd:
             self.start_clusterd()
 
     # -- services
+
+    def start_bird(self):
+        with open(BIRD_CONF) as f:
+            conf = "".join(x for x in f if not x.startswith("router id"))
+        self.bird = start_bird(self, conf, self.addr4)
 
     def write_ini(self, text=None):
         if text is not None:
@@ -349,10 +446,11 @@ class Node(Host):
 
 
 class Load:
-    """A running load.py in the client; see there for the records."""
+    """A running load.py in a client; see there for the records."""
 
-    def __init__(self, lab, what, **options):
+    def __init__(self, lab, what, host=None, **options):
         args = [PYTHON, os.path.join(HERE, "load.py"), what]
+        options = {"dst4": lab.vip4, "dst6": lab.vip6} | options
         for key, value in options.items():
             if value is True:
                 args.append("--" + key)
@@ -361,7 +459,7 @@ class Load:
         lab.serial += 1
         self.file = f"{lab.dir}/load.{lab.serial}.{what}"
         with open(self.file, "wb") as out:
-            self.proc = lab.client.popen(args, stdout=out)
+            self.proc = (host or lab.user).popen(args, stdout=out)
         self.stopped = False
 
     def records(self, kind=None):
@@ -390,28 +488,45 @@ class Lab:
     """
     n nodes, switched on, nothing started.  'conf' overrides or adds to the default configuration:
     {section: {key: value}}; a value of None removes the key.
+
+    vip4, vip6: the first of the first service.  user: the client from where they are used, if
+    nothing else is said: the far one if the router knows the way to them, else the near one.
     """
 
-    def __init__(self, n, conf=None, with_clusterd=None, key=None):
+    def __init__(self, n, conf=None, with_clusterd=None, key=None, router=False):
         self.notes = []    # for the test runner
         self.dir = f"{sandbox.ROOT}/{secrets.token_hex(3)}"
         os.makedirs(self.dir)
         self.n, self.serial, self.cuts, self._corosync = n, 0, set(), None
         self.with_clusterd = BUILT if with_clusterd is None else with_clusterd
         self.key = key or secrets.token_bytes(256)
+        self.router = router
         self.nodes = [Node(self, i + 1) for i in range(n)]
+        self.number_of = {a: x.number for x in self.nodes for a in (x.addr4, x.addr6)}
         self.conf = self.default_conf()
         for section, keys in (conf or {}).items():
             self.conf.setdefault(section, {}).update(keys)
         self.ini = self.render(self.conf)
-        self.client = Host(self, "client", 100)
-        self.client.addr6 = CLIENT6
-        sh("ip", "-batch", "-", text_in="""
-link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0
-link set br0 up
+        self.vip4, self.vip6 = self.first_vips()
+        self.client = self.user = Host(self, "client", 100)
+        self.others = [self.client]
+        if router:
+            self.gate, self.far = Router(self), Host(self, "far", 100, 78)
+            self.others += [self.gate, self.far]
+            if self.vip4 == ROUTE_VIP4:
+                self.user = self.far
+        for bridge in ("br0", "br1")[:2 if router else 1]:
+            sh("ip", "-batch", "-", text_in=f"""
+link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0
+link set {bridge} up
 """)
         try:
-            self.client.switch_on()
+            for host in self.others:
+                host.switch_on()
+            if router == "bird":
+                self.gate.start_bird()
+            elif router:
+                self.gate.ways(self.nodes)
             for node in self.nodes:
                 node.power_on(services=False)
         except BaseException:
@@ -429,12 +544,13 @@ link set br0 up
         self.close()
 
     def close(self):
-        for host in [self.client] + self.nodes:
+        for host in self.others + self.nodes:
             try:
                 host.switch_off()
             except (LabError, OSError) as err:
                 print(f"# {host.name}: {err}", file=sys.stderr)
-        sh("ip", "link", "del", "br0", check=False)
+        for bridge in ("br0", "br1"):
+            sh("ip", "link", "del", bridge, check=False)
         self.cuts.clear()
         sh("nft", "delete", "table", "bridge", "cut", check=False)
 
@@ -447,6 +563,11 @@ link set br0 up
                         "buckets": "1024", "failback_delay": "500ms", "drain_timeout": "60s"},
             "service web": {"vip": f"{VIP4}, {VIP6}", "port": "tcp/80, udp/5353"},
         }
+
+    def first_vips(self):
+        vips = next(keys["vip"] for name, keys in self.conf.items() if name.startswith("service"))
+        vips = [v.strip() for v in vips.split(",")]
+        return (next((v for v in vips if ":" not in v), None), next((v for v in vips if ":" in v), None))
 
     @staticmethod
     def render(conf):
@@ -545,10 +666,14 @@ link set br0 up
     def load(self, what, **options):
         return Load(self, what, **options)
 
-    def capture(self, host=None):
-        """Records SYN, SYN-ACK, RST, FIN, ARP and ND at a port (default: the client's)."""
+    def capture(self, host=None, also=None):
+        """
+        Records SYN, SYN-ACK, RST, FIN, ARP and ND at a port of the cluster's switch, and what
+        matches 'also'.  Default: the port at which the user's packets come in.
+        """
         self.serial += 1
-        return measure.Capture((host or self.client).port, f"{self.dir}/capture.{self.serial}.pcap")
+        host = host or (self.client if self.user is self.client else self.gate)
+        return measure.Capture(host.port, f"{self.dir}/capture.{self.serial}.pcap", also)
 
     def trace(self, tuples):
         """[(client, sport, vip, port)] -> [owner], by 'clusterctl trace' on the first node that is up."""
@@ -567,7 +692,7 @@ link set br0 up
     # -- breaking the network
 
     def _port(self, who):
-        return self.client.port if who == "client" else self[who].port
+        return getattr(self, who).port if isinstance(who, str) else self[who].port
 
     def cut(self, i, j, oneway=False):
         """No frame passes from i to j any more, nor (unless oneway) from j to i."""
@@ -578,7 +703,7 @@ link set br0 up
 
     def isolate(self, i):
         me = self._port(i)
-        for host in self.nodes + [self.client]:
+        for host in self.nodes + self.others:
             if host.port != me:
                 self.cuts |= {(me, host.port), (host.port, me)}
         self._apply_cuts()
@@ -586,7 +711,7 @@ link set br0 up
     def isolate_oneway(self, i, outward):
         """'outward': what i sends is lost (all of it, to the client too); else what is sent to i."""
         me = self._port(i)
-        for host in self.nodes + [self.client]:
+        for host in self.nodes + self.others:
             if host.port != me:
                 self.cuts.add((me, host.port) if outward else (host.port, me))
         self._apply_cuts()

@@ -304,7 +304,7 @@ def udp(args):
 
     def readable(key):
         try:
-            data = socks[key].recv(2048)
+            data = socks[key].recv(65535)
         except OSError:
             return
         name, _, text = data.decode(errors="replace").partition(" ")
@@ -328,7 +328,7 @@ def udp(args):
             s = socks[key] = loop.socket(key[0], socket.SOCK_DGRAM, key[1])
             s.connect(loop.dst[key[0]])
             loop.sel.register(s, selectors.EVENT_READ, lambda: readable(key))
-        text, t = str(n), now()
+        text, t = str(n).ljust(args.size, "."), now()
         waiting[text] = t
         loop.at(t + 0.5, expire, text, key)
         try:
@@ -353,6 +353,7 @@ def main():
     p.add_argument("--rate", type=float, default=200)
     p.add_argument("--once", action="store_true", help="each source port once, then end")
     p.add_argument("--timeout", type=float, default=8)
+    p.add_argument("--size", type=int, default=0, help="of a datagram, at least")
     p.add_argument("--conns", type=int, default=60)
     p.add_argument("--interval", type=float, default=0.15)
     p.add_argument("--seconds", type=float, default=0)

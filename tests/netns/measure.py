@@ -18,15 +18,20 @@ FILTER = ("arp or (icmp6 and ip6[40] >= 133) or (tcp port 80 and tcp[tcpflags] &
 Segment = collections.namedtuple("Segment", "t who flags client server seq ack to_client")
 Arp = collections.namedtuple("Arp", "t who op sha spa tpa")
 Nd = collections.namedtuple("Nd", "t who type target lladdr")
+# Of the service on port 5353; 'data' is its beginning.
+Datagram = collections.namedtuple("Datagram", "t who client server to_client data")
+# Echo request or answer.
+Echo = collections.namedtuple("Echo", "t who client server to_client seq")
 
 
 class Capture:
-    def __init__(self, port, path):
+    def __init__(self, port, path, also=None):
         self.path = path
+        what = f"{FILTER} or ({also})" if also else FILTER
         self.offset = time.time() - time.monotonic()
         self.proc = subprocess.Popen(
             ["tcpdump", "-i", port, "-n", "-U", "-s", "120", "-B", "8192", "--immediate-mode", "-Z",
-             "root", "-w", path, FILTER],
+             "root", "-w", path, what],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             start_new_session=True)
         line = self.proc.stderr.readline()
@@ -69,13 +74,25 @@ def decode(t, frame):
         op = struct.unpack_from("!H", body, 6)[0]
         return Arp(t, who, op, body[8:14].hex(":"), socket.inet_ntoa(body[14:18]),
                    socket.inet_ntoa(body[24:28]))
-    if kind == 0x0800 and body[9] == 6:
+    if kind == 0x0800:
         ihl = (body[0] & 15) * 4
-        return segment(t, who, socket.inet_ntoa(body[12:16]), socket.inet_ntoa(body[16:20]), body[ihl:])
+        src, dst = socket.inet_ntoa(body[12:16]), socket.inet_ntoa(body[16:20])
+        if struct.unpack_from("!H", body, 6)[0] & 0x1fff:
+            return None    # not the first fragment
+        if body[9] == 6:
+            return segment(t, who, src, dst, body[ihl:])
+        if body[9] == 17:
+            return datagram(t, who, src, dst, body[ihl:])
+        if body[9] == 1 and body[ihl] in (0, 8):
+            return echo(t, who, src, dst, body[ihl:], body[ihl] == 0)
     if kind == 0x86dd:
         src, dst = (socket.inet_ntop(socket.AF_INET6, body[i:i + 16]) for i in (8, 24))
         if body[6] == 6:
             return segment(t, who, src, dst, body[40:])
+        if body[6] == 17:
+            return datagram(t, who, src, dst, body[40:])
+        if body[6] == 58 and body[40] in (128, 129):
+            return echo(t, who, src, dst, body[40:], body[40] == 129)
         if body[6] == 58 and body[40] in (135, 136):
             option = body[64:72]
             return Nd(t, who, body[40], socket.inet_ntop(socket.AF_INET6, body[48:64]),
@@ -88,6 +105,18 @@ def segment(t, who, src, dst, tcp):
     if sport == 80:
         return Segment(t, who, flags, (dst, dport), (src, sport), seq, ack, True)
     return Segment(t, who, flags, (src, sport), (dst, dport), seq, ack, False)
+
+
+def datagram(t, who, src, dst, udp):
+    sport, dport = struct.unpack_from("!HH", udp)
+    if sport == 5353:
+        return Datagram(t, who, (dst, dport), (src, sport), True, udp[8:])
+    return Datagram(t, who, (src, sport), (dst, dport), False, udp[8:]) if dport == 5353 else None
+
+
+def echo(t, who, src, dst, icmp, answer):
+    seq = struct.unpack_from("!H", icmp, 6)[0]
+    return Echo(t, who, dst, src, True, seq) if answer else Echo(t, who, src, dst, False, seq)
 
 
 def segments(packets):

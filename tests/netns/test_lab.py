@@ -3,6 +3,8 @@
 
 from harness import *
 
+ROUTED = {"service web": {"vip": f"{labs.ROUTE_VIP4}, {labs.ROUTE_VIP6}", "dispatch": "route"}}
+
 
 @case(nodes=1, bare=True)
 def test_lab_load(c):
@@ -99,3 +101,43 @@ def test_lab_corosync(c):
     wait(lambda: c[1].corosync_members() == 2, 10, "two members")
     c[3].power_on()
     c.settle()
+
+
+@case(nodes=2, bare=True, conf=ROUTED, router=True)
+def test_lab_router(c):
+    """The router: the far client reaches nodes and VIPs over all its ways, and the path is narrow."""
+    for n in c.nodes:
+        n.start_web()
+        n.run(f"ip addr add {c.vip4} dev lo; ip addr add {c.vip6} dev lo")
+    for family in (4, 6):
+        same(c.gate.hops(family), {1, 2}, f"ways over IPv{family}")
+        same(set(once(c, ports="40000:40", family=family).values()), {"n1", "n2"}, "nodes that answer")
+    c.gate.ways([c[2]])
+    same(set(once(c, ports="41000:20").values()), {"n2"}, "nodes that answer over one way")
+    c.gate.narrow(1400)
+    for vip in (c.vip4, f"[{c.vip6}]"):
+        r = c.far.run(["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{size_download}",
+                       f"http://{vip}/big"])
+        same(r.stdout, str(20 << 20), "bytes over the narrow path")
+    for family in (4, 6):
+        text = c[2].run(f"ip -{family} route get {c.far.addr4 if family == 4 else c.far.addr6}").stdout
+        expect("mtu 1400" in text, f"the path's MTU was not learned over IPv{family}: {text}")
+
+
+@case(nodes=2, bare=True, conf=ROUTED, router="bird")
+def test_lab_bird(c):
+    """BIRD, with our example on the nodes: signal routes come to the router and go from it."""
+    for n in c.nodes:
+        n.start_web()
+        n.start_bird()
+        n.run(f"ip addr add {c.vip4} dev lo; ip addr add {c.vip6} dev lo;"
+              f"ip route add {c.vip4} dev lo proto 193 metric 193 src {c.vip4};"
+              f"ip -6 route add {c.vip6} dev eth0 proto 193 metric 193")
+    for family in (4, 6):
+        wait(lambda: c.gate.hops(family) == {1, 2}, 15, f"BIRD's ways over IPv{family}")
+    same(set(once(c, ports="40000:40").values()), {"n1", "n2"}, "nodes that answer")
+    start = time.monotonic()
+    c[1].run(f"ip route del {c.vip4} dev lo; ip -6 route del {c.vip6} dev eth0 metric 193")
+    for family in (4, 6):
+        wait(lambda: c.gate.hops(family) == {2}, 8, f"the way to n1 to go over IPv{family}")
+    note(c, f"withdrawn after {time.monotonic() - start:.1f} s")
