@@ -88,3 +88,26 @@ def test_counters(c):
     expect(all(b > a for a, b in zip(before, after)), f"accepted on n1..n3: {before}, then {after}")
     for n in c.nodes:
         same(n.json("flows")["flows"], [], f"flows of {n.name} that do not follow their bucket")
+
+
+@case()
+def test_flows_of_a_drain(c):
+    """While n1 is drained, 'flows' there lists just the connections that it keeps, with their new owners."""
+    hold = c.load("hold", conns=60)
+    time.sleep(1.5)
+    try:
+        c[1].ctl("drain n1")
+        wait(lambda: c[1].status()["nodes"][0]["buckets"] == 0, 10, "n1 to own nothing")
+        flows = c[1].json("flows")["flows"]
+        some = c[1].json("flows --limit 2")
+    finally:
+        c[1].ctl("undrain n1")
+    hold.stop()
+    held = {(addresses(r[3])[0], r[4]) for r in hold.records("c") if r[5] == "n1"}
+    told = {tuple(f["client"].replace("[", "").replace("]", "").rsplit(":", 1)) for f in flows}
+    same(told, {(a, str(port)) for a, port in held}, "connections that n1 kept")
+    expect(all(f["kind"] == "kept" and f["node"] == "n1" and f["owner"] in ("n2", "n3") for f in flows),
+           lambda: few(flows))
+    same((len(some["flows"]), some["cut"]), (2, True), "flows --limit 2")
+    note(c, f"{len(held)} kept")
+    c.settle()
