@@ -152,15 +152,15 @@ bool build_gate_set(struct rules_mk *b, const struct rules_want *w, bool v4)
 void build_clear_df(struct rules_mk *b)
 {
 	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP4_FLAGS, 2, REG(0));
-	mk_mask32(b, REG(0), htonl(0xbfff0000u), 0);	/* a register holds its bytes as they came */
+	mk_mask32(b, REG(0), htonl(0xbfff0000u), 0);	/* bytes as they came */
 	mk_expr(b, &(struct rules_expr){ .op = EXPR_PAYLOAD_SET, .reg = REG(0), .len = 2,
 			.base = NFT_PAYLOAD_NETWORK_HEADER, .offset = IP4_FLAGS,
 			.key = IP4_CSUM + 1 });
 }
 
 /*
- * In a family that sees all protocols.  Advertisements too: what the holder announces is no news for
- * nodes that have the address as well, and their kernels would complain of it.
+ * In a family that sees all protocols.  Advertisements too: what the holder announces is no news
+ * for nodes that have the address as well, and their kernels would complain of it.
  */
 void build_nd_gate(struct rules_mk *b)
 {

@@ -43,7 +43,8 @@ enum {
 	TH_SPORT = 0, TH_DPORT = 2, TCP_FLAGS = 13, ICMP_TYPE = 0, ETH_SADDR = 6,
 	ARP_OP = 6, ARP_SHA = 8, ARP_SPA = 14, ARP_TPA = 24,
 	ND_FLAGS = 4, ND_TARGET = 8, ND_OPT = 24, ND_OPT_MAC = 26, ICMP6_CSUM = 2,
-	IP4_TTL = 8, IP6_HOPS = 7, VXLAN_VNI = 12,	/* of the UDP header: 3 bytes, and one that is 0 */
+	IP4_TTL = 8, IP6_HOPS = 7,
+	VXLAN_VNI = 12,		/* from the UDP header on: 3 bytes, and one that is 0 */
 };
 
 #define TCP_SYN_MASK 0x17	/* FIN SYN RST ACK */
@@ -72,9 +73,10 @@ static inline bool is_flood(const struct rules_service *s)
 /* Can packets be marked QUEUE or HAND, or CHECK with a node?  Never with flood and a hash alone. */
 bool build_hands_on(const struct rules_want *w);
 /*
- * VIPs that only their holder may answer for, which the mark of the packet tells (announce; route has
- * no holder).  The set "gated4" or "gated6" in this table, false if there is no such VIP; then the
- * rules: a neighbour solicitation or advertisement for one of gated6, resp. ARP about one of gated4, ends here.
+ * VIPs that only their holder may answer for, which the mark of the packet tells (announce; route
+ * has no holder).  The set "gated4" or "gated6" in this table, false if there is no such VIP; then
+ * the rules: a neighbour solicitation or advertisement for one of gated6, resp. ARP about one of
+ * gated4, ends here.
  */
 bool build_gate_set(struct rules_mk *b, const struct rules_want *w, bool v4);
 void build_nd_gate(struct rules_mk *b);
@@ -94,8 +96,8 @@ void build_nd_match(struct rules_mk *b, uint8_t type, const struct addr *vip);
 void build_arp_match(struct rules_mk *b, const struct addr *vip);
 
 /*
- * In the middle of a rule: the IPv4 packet, about to be handed on, may be fragmented from here on.  The
- * ipip driver copies DF to the outer header, and drops what does not fit.  Uses REG(0).
+ * In the middle of a rule: the IPv4 packet, about to be handed on, may be fragmented from here on.
+ * The ipip driver copies DF to the outer header, and drops what does not fit.  Uses REG(0).
  */
 void build_clear_df(struct rules_mk *b);
 

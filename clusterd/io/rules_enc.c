@@ -496,7 +496,7 @@ static bool fill_queue_xt(struct nftnl_expr *x, const struct rules_expr *e)
 	info->flags = NFQ_FLAG_CPU_FANOUT;
 	nftnl_expr_set_str(x, NFTNL_EXPR_TG_NAME, "NFQUEUE");
 	nftnl_expr_set_u32(x, NFTNL_EXPR_TG_REV, 3);
-	nftnl_expr_set(x, NFTNL_EXPR_TG_INFO, info, sizeof(*info));	/* it is the library's now */
+	nftnl_expr_set(x, NFTNL_EXPR_TG_INFO, info, sizeof(*info));	/* the library's now */
 	return true;
 }
 

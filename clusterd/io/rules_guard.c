@@ -35,7 +35,8 @@ static void nd_guard_rules(struct rules_mk *b, const struct rules_service *s,
 	}
 }
 
-static void arp_guard_rule(struct rules_mk *b, const struct rules_service *s, const struct addr *vip)
+static void arp_guard_rule(struct rules_mk *b, const struct rules_service *s,
+			   const struct addr *vip)
 {
 	uint8_t mac[6];
 
@@ -50,8 +51,8 @@ static void arp_guard_rule(struct rules_mk *b, const struct rules_service *s, co
 }
 
 /*
- * For VIPs that only their holder answers for: no question in the VIP's name, and no announcement that
- * nobody asked for, which the kernel makes of its own accord when a bond changes its active link.
+ * For VIPs that only their holder answers for: no question in the VIP's name, and no announcement
+ * that nobody asked for, which the kernel makes when a bond changes its active link.
  * An answer needs no rule: the question was let in.
  */
 static void nd_out_gate(struct rules_mk *b)

@@ -39,8 +39,8 @@ void mk_set(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t ke
 void mk_map(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t key_len,
 	    uint32_t data_type);
 /*
- * A set (data_type 0) or map that rules fill (mk_dynset): its elements live 'timeout_ms' (at least 1)
- * if the rule says nothing else; 'size' is the most it holds.
+ * A set (data_type 0) or map that rules fill (mk_dynset): its elements live 'timeout_ms' (at least
+ * 1) if the rule says nothing else; 'size' is the most it holds.
  */
 void mk_dynamic(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t key_len,
 		uint32_t data_type, uint32_t size, uint32_t timeout_ms);
@@ -80,14 +80,15 @@ void mk_change_mark(struct rules_mk *b, uint32_t mask, uint32_t xor);
 void mk_dup(struct rules_mk *b, uint8_t addr, uint8_t dev);
 void mk_random(struct rules_mk *b, uint32_t mod, uint8_t reg);
 /* Adds or renews, with new data if 'data' is not 0; ends the rule if there is no room. */
-void mk_dynset(struct rules_mk *b, const char *name, uint8_t key, uint8_t data, uint32_t timeout_ms);
+void mk_dynset(struct rules_mk *b, const char *name, uint8_t key, uint8_t data,
+	       uint32_t timeout_ms);
 /* Removes the element, if there is one; 'data' must be loaded for maps, whatever it is. */
 void mk_dynset_delete(struct rules_mk *b, const char *name, uint8_t key, uint8_t data);
 /* Of IPv6 extension header 'proto', if there is one; else the rule ends. */
 void mk_exthdr(struct rules_mk *b, uint8_t proto, uint16_t offset, uint16_t len, uint8_t reg);
 /* Lowers TCP's maximum segment size to 'mss'; where there is none the rule ends. */
 void mk_lower_mss(struct rules_mk *b, uint16_t mss);
-/* To queues first .. first + n - 1 by CPU; 'xt': kernel without "queue".  Nobody listens: dropped. */
+/* To queues first .. first + n - 1 by CPU; 'xt': no "queue" in nft.  Nobody listens: dropped. */
 void mk_queue(struct rules_mk *b, uint16_t first, uint16_t n, bool xt);
 
 #endif

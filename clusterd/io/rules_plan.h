@@ -76,7 +76,10 @@ enum rules_expr_op {
 	EXPR_META,		/* meta 'key' -> reg */
 	EXPR_META_SET,		/* reg -> meta 'key' */
 	EXPR_PAYLOAD,		/* base, offset, len -> reg */
-	EXPR_PAYLOAD_SET,	/* reg -> base, offset, len; key: checksum offset + 1, or 0; reg2 = 1: in a pseudo-header too */
+	EXPR_PAYLOAD_SET,	/*
+				 * reg -> base, offset, len; key: checksum offset + 1, or 0;
+				 * reg2 = 1: also in the pseudo-header's checksum
+				 */
 	EXPR_CMP,		/* reg eq/ne data[len]: go on if true */
 	EXPR_RANGE,		/* data[len] <= reg <= more[len] */
 	EXPR_MASK,		/* reg = (reg & data) ^ more, len bytes */
@@ -93,8 +96,8 @@ enum rules_expr_op {
 	EXPR_NUMGEN,		/* random mod 'key' -> reg */
 	EXPR_DYNSET,		/* update set or map 'name': key in reg, data in reg2 (0: none), 'key' = timeout ms;
 				   base = NFT_DYNSET_OP_DELETE: remove it */
-	EXPR_EXTHDR,		/* IPv6 extension header 'key' (protocol number): offset, len -> reg */
-	EXPR_TCPOPT_SET,	/* reg -> TCP option 'key': offset, len (maxseg: only ever lowers) */
+	EXPR_EXTHDR,		/* IPv6 extension header 'key' (protocol): offset, len -> reg */
+	EXPR_TCPOPT_SET,	/* reg -> TCP option 'key': offset, len (maxseg: only lowers) */
 	EXPR_QUEUE,		/* numbers offset .. offset + len - 1, by CPU, no bypass */
 	EXPR_QUEUE_XT,		/* the same by xt_NFQUEUE through nft_compat (target revision 3) */
 };

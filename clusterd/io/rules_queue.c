@@ -20,6 +20,7 @@ static int try(struct rules_nl *nl, struct rules_batch *b, struct rules_plan *p)
 	struct rules_mk mk = { .p = p };
 	struct rules_diff d = { 0 };
 	struct rules_result res;
+	const struct rules_obj *o;
 	unsigned int i;
 	int ret;
 
@@ -38,7 +39,8 @@ static int try(struct rules_nl *nl, struct rules_batch *b, struct rules_plan *p)
 	rules_batch_del_table(b, RULES_IP, TABLE);
 	rules_batch_end(b);
 	ret = rules_nl_commit(nl, b, TRIES, NULL, NULL, &res);
-	if (ret == -ENOENT && b->what[res.message].obj && b->what[res.message].obj->kind == OBJ_RULE)
+	o = b->what[res.message].obj;
+	if (ret == -ENOENT && o && o->kind == OBJ_RULE)
 		ret = 1;
 	rules_diff_free(&d);
 	return ret;

@@ -64,8 +64,8 @@ static void nd_own_rule(struct rules_mk *b, const struct rules_service *s, const
 		return;
 	}
 	mk_imm(b, REG(4), s->own6.b, 16);
-	mk_expr(b, &(struct rules_expr){ .op = EXPR_PAYLOAD_SET, .reg = REG(4), .reg2 = 1, .len = 16,
-			.base = NFT_PAYLOAD_NETWORK_HEADER, .offset = IP6_SADDR });
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_PAYLOAD_SET, .reg = REG(4), .reg2 = 1,
+			.len = 16, .base = NFT_PAYLOAD_NETWORK_HEADER, .offset = IP6_SADDR });
 }
 
 static void arp_own_rule(struct rules_mk *b, const struct rules_service *s, const struct addr *vip)
@@ -186,8 +186,8 @@ static void vxlan_match(struct rules_mk *b, const struct rules_want *w)
 }
 
 /*
- * Only peers may put packets into our tunnels; other people's networks on that port go on.  Should an
- * outer packet be for a VIP, the guard still drops it.
+ * Only peers may put packets into our tunnels; other people's networks on that port go on.
+ * Should an outer packet be for a VIP, the guard still drops it.
  */
 static void member_rules(struct rules_mk *b, const struct rules_want *w)
 {
@@ -255,11 +255,14 @@ static void queue_chain(struct rules_mk *b, const struct rules_want *w)
 }
 
 /* The device by which a peer gets packets that are handed on; 0: there is no way. */
-static int way_out(const struct rules_service *s, const struct rules_peer *peer, bool v4, int ifindex)
+static int way_out(const struct rules_service *s, const struct rules_peer *peer, bool v4,
+		   int ifindex)
 {
 	if ((v4 ? peer->addr4.family : peer->addr6.family) == 0)
 		return 0;
-	return s->conf->redirect == REDIRECT_DIRECT ? ifindex : v4 ? peer->ifindex4 : peer->ifindex6;
+	if (s->conf->redirect == REDIRECT_DIRECT)
+		return ifindex;
+	return v4 ? peer->ifindex4 : peer->ifindex6;
 }
 
 /* 'dup' itself sets DF, so it is cleared behind that, from what still has its mark. */
@@ -355,7 +358,7 @@ static bool any_mss(const struct rules_want *w, bool v4)
 	return false;
 }
 
-/* SYN and SYN+ACK that this node sends from a VIP: what the client sends must fit into the tunnel. */
+/* SYN and SYN+ACK that this node sends from a VIP: what the client sends must fit a tunnel. */
 static void mss_chain(struct rules_mk *b, const struct rules_want *w, bool v4)
 {
 	uint8_t zero = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is behind the ingress (rules_stack.c, rules_guard.c, the lease), against this machine's kernel,
- * with packets; stack_lab.h shows where.
+ * What is behind the ingress (rules_stack.c, rules_guard.c, the lease), against this machine's
+ * kernel, with packets; stack_lab.h shows where.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -57,6 +57,13 @@ static void check_hand(int family, int s)
 	guard_open();
 }
 
+static bool header_valid(const struct frame *f)
+{
+	const struct addr none = { 0 };
+
+	return checksum(&none, &none, -20, f->net, 20) == 0xffff;
+}
+
 /* Handed on through ipip: the client's DF must not get as far as the tunnel. */
 static void check_df(void)
 {
@@ -74,7 +81,7 @@ static void check_df(void)
 	want_dport = 80;
 	want_to = vip(AF_INET, ROUTE);
 	got = capture(at_peer[1], WAIT_MS, is_wanted, &f);
-	ok(got && !f.net[6] && checksum(&(struct addr){ 0 }, &(struct addr){ 0 }, -20, f.net, 20) == 0xffff,
+	ok(got && !f.net[6] && header_valid(&f),
 	   "ipip: DF is cleared, the header's checksum right");
 	ok(!packets("inet look", "leak"), "... and the mark with it");
 	c->redirect = REDIRECT_DIRECT;
@@ -116,7 +123,8 @@ static void check_lost(int family)
 
 	mark_vip(RULES_MARK_HAND | RULES_MARK_NODE(3), family, ANNOUNCE);
 	ok(!served(family, ANNOUNCE) && !peer_got(0, IPPROTO_UDP, PORT, family, ANNOUNCE) &&
-	   packets(table, "lost") == before + 1, "%s: for a node that there is not: dropped", ip_str(family));
+	   packets(table, "lost") == before + 1, "%s: for a node that there is not: dropped",
+	   ip_str(family));
 	mark_vip(RULES_MARK_HAND | RULES_MARK_NODE(2), family, ANNOUNCE);
 	forget_all();
 	send_udp(vip(family, ANNOUNCE), PORT, "x", 1, 1);
@@ -197,8 +205,8 @@ static void check_second(int family, int s)
 	mark_vip(RULES_MARK_CHECK | RULES_MARK_NODE(2) | RULES_MARK_SERVICE(s), family, s);
 	ok(flows(fd, server) && packets("inet clusterd", name) == before,
 	   "... known here, so no second chance");
-	mark_vip(RULES_MARK_CHECK | RULES_MARK_NODE(RULES_NODE_QUEUE) | RULES_MARK_SERVICE(s), family,
-		 s);
+	mark_vip(RULES_MARK_CHECK | RULES_MARK_NODE(RULES_NODE_QUEUE) | RULES_MARK_SERVICE(s),
+		 family, s);
 	ok(flows(fd, server), "... nor a look at the queue");
 	mark_vip(RULES_MARK_CHECK, family, s);
 	ok(flows(fd, server), "... and accepted without");
@@ -207,7 +215,8 @@ static void check_second(int family, int s)
 	forget_all();
 	send_midstream(family, s);
 	ok(peer_got(s == ROUTE, IPPROTO_TCP, 80, family, s) &&
-	   packets("inet clusterd", name) == before + 1, "... unknown here: handed to the peer, counted");
+	   packets("inet clusterd", name) == before + 1,
+	   "... unknown here: handed to the peer, counted");
 	ok(!capture(at_client, 50, is_rst, &(struct frame){ 0 }), "... no reset");
 	close_both(fd, server);
 }
@@ -227,7 +236,8 @@ static void check_unknown(int family)
 	forget_all();
 	send_midstream(family, ANNOUNCE);
 	ok(!peer_got(0, IPPROTO_TCP, 80, family, ANNOUNCE) &&
-	   packets("inet clusterd", "unknown") == before + 2, "... a service that there is not: dropped");
+	   packets("inet clusterd", "unknown") == before + 2,
+	   "... a service that there is not: dropped");
 }
 
 static void check_queue(int family)
@@ -243,8 +253,9 @@ static void check_queue(int family)
 		die("queue");
 	forget_all();
 	send_udp(vip(family, ANNOUNCE), PORT, "x", 1, 0);
-	ok(stack_queue_answer(q, ACCEPT_LEASED, WAIT_MS, &seen) && seen == (queued | RULES_MARK_LEASED) &&
-	   readable(udp[family == AF_INET6], WAIT_MS), "... told to accept: accepted");
+	ok(stack_queue_answer(q, ACCEPT_LEASED, WAIT_MS, &seen) &&
+	   seen == (queued | RULES_MARK_LEASED) && readable(udp[family == AF_INET6], WAIT_MS),
+	   "... told to accept: accepted");
 	forget_all();
 	send_udp(vip(family, ANNOUNCE), PORT, "x", 1, 0);
 	ok(stack_queue_answer(q, HAND_LEASED | RULES_MARK_NODE(2), WAIT_MS, &seen) &&
@@ -257,8 +268,8 @@ static void check_queue(int family)
 	mark_vip(RULES_MARK_CHECK | RULES_MARK_NODE(RULES_NODE_QUEUE) | RULES_MARK_SERVICE(ROUTE),
 		 family, ROUTE);
 	send_midstream(family, ROUTE);
-	ok(stack_queue_answer(q, HAND_LEASED | RULES_MARK_NODE(2) | RULES_MARK_SERVICE(ROUTE), WAIT_MS,
-			      &seen) &&
+	ok(stack_queue_answer(q, HAND_LEASED | RULES_MARK_NODE(2) | RULES_MARK_SERVICE(ROUTE),
+			      WAIT_MS, &seen) &&
 	   seen == (QUEUE_LEASED | RULES_MARK_SERVICE(ROUTE)) &&
 	   peer_got(1, IPPROTO_TCP, 80, family, ROUTE), "... unknown here, to be queued: asked");
 	stack_queue_close(q);
@@ -268,7 +279,8 @@ static void check_queue(int family)
 
 static void check_lease(int family)
 {
-	unsigned long kept = packets("inet look", "kept"), strange = packets("inet look", "strange");
+	unsigned long kept = packets("inet look", "kept");
+	unsigned long strange = packets("inet look", "strange");
 
 	mark_vip(RULES_MARK_ACCEPT, family, ANNOUNCE);
 	ok(served(family, ANNOUNCE) && conntrack_knows(family, ANNOUNCE),
@@ -286,7 +298,8 @@ static void check_lease(int family)
 	lease_table_close(lease);
 	ok(!served(family, ANNOUNCE), "... the heartbeat and its table gone: dropped");
 	lease_begin();
-	ok(!packets("inet look", "leak"), "... nobody behind the guard, nor on the way out, sees a mark of ours");
+	ok(!packets("inet look", "leak"),
+	   "... nobody behind the guard, nor on the way out, sees a mark of ours");
 }
 
 /* The guard alone, and a mark on a packet that is not for a VIP: nobody took it. */
@@ -355,7 +368,8 @@ static void check_gate(int family)
 
 	no_mark();
 	for (s = ANNOUNCE; s <= ROUTE; s++)
-		ok(!answers(family, s, mac), "%s, service %d: not its holder: no answer", ip_str(family), s);
+		ok(!answers(family, s, mac), "%s, service %d: not its holder: no answer",
+		   ip_str(family), s);
 	mark_question(RULES_MARK_ACCEPT, family);
 	ok(answers(family, ANNOUNCE, mac) && !memcmp(mac, node_mac, 6),
 	   "... its holder: answers with its own MAC");
@@ -366,7 +380,8 @@ static void check_gate(int family)
 		die("lease");
 	no_mark();
 	guard_close();
-	ok(!answers(family, ANNOUNCE, mac), "... not its holder, the guard flushed away: no answer");
+	ok(!answers(family, ANNOUNCE, mac),
+	   "... not its holder, the guard flushed away: no answer");
 	guard_open();
 	live_close();
 	ok(!answers(family, ANNOUNCE, mac), "... the live tables gone: no answer");
@@ -440,10 +455,11 @@ static void check_asking(int family)
 	no_mark();
 	good = asks(family, &f);
 	from = good ? asker(&f, family) : vip_addr;
-	ok(good && !addr_cmp(&from, &own), "%s: the node asks for its client as %s", ip_str(family), addr_text(from));
+	ok(good && !addr_cmp(&from, &own), "%s: the node asks for its client as %s",
+	   ip_str(family), addr_text(from));
 	if (!v4)
-		ok(good && checksum(&f.from, &f.to, IPPROTO_ICMPV6, f.data, (size_t)f.left) == 0xffff,
-		   "... with a valid checksum");
+		ok(good && checksum(&f.from, &f.to, IPPROTO_ICMPV6, f.data, (size_t)f.left) ==
+		   0xffff, "... with a valid checksum");
 	ok(capture(at_client, WAIT_MS, is_from_vip, &f), "... and is answered: its packet comes");
 
 	guard_close();
@@ -464,7 +480,7 @@ static void check_asking(int family)
 	live_open();
 }
 
-/* With this sysctl the kernel announces all its addresses at some events, as it always does for a bond. */
+/* With this sysctl the kernel announces its addresses when a MAC changes, as a bond always does. */
 static void check_unasked(void)
 {
 	struct frame f;
@@ -516,7 +532,8 @@ static void check_announced(void)
 	if (sendto(fd, na, sizeof(na), 0, (void *)&ss, len) != sizeof(na))
 		die("advertisement");
 	close(fd);
-	ok(packets("inet clusterd", "silenced") == before + 1, "IPv6: another's announcement of the VIP is dropped");
+	ok(packets("inet clusterd", "silenced") == before + 1,
+	   "IPv6: another's announcement of the VIP is dropped");
 }
 
 /* ---- MSS, vxlan ---- */
@@ -545,7 +562,8 @@ static void check_mss(int family)
 
 	ok(n == (family == AF_INET ? 1200 : 1180), "%s: clamped MSS: %u", ip_str(family), n);
 	n = offered(family, ROUTE);
-	ok(n == (family == AF_INET ? 1460 : 1440), "%s: another service's MSS: %u", ip_str(family), n);
+	ok(n == (family == AF_INET ? 1460 : 1440), "%s: another service's MSS: %u",
+	   ip_str(family), n);
 }
 
 static void check_members(int family)

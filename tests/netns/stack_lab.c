@@ -212,6 +212,9 @@ static void make_links(void)
 
 static void make_services(void)
 {
+	static const enum conf_dispatch dispatch[N_SERVICES] = {
+		[ANNOUNCE] = DISPATCH_ANNOUNCE, [ROUTE] = DISPATCH_ROUTE, [FLOOD] = DISPATCH_FLOOD,
+	};
 	int i, k;
 
 	enter(NODE);
@@ -219,8 +222,7 @@ static void make_services(void)
 		conf[i] = (struct conf_service){
 			.name = "s", .n_vips = 2, .vip = { vip(AF_INET, i), vip(AF_INET6, i) },
 			.n_ports = 1, .port = { { IPPROTO_TCP, 80, 80 } },
-			.dispatch = i == ANNOUNCE ? DISPATCH_ANNOUNCE : i == ROUTE ? DISPATCH_ROUTE :
-				    DISPATCH_FLOOD,
+			.dispatch = dispatch[i],
 			.mac = MAC_UNICAST,
 		};
 		k = i == ROUTE;		/* eth1 */
@@ -510,7 +512,6 @@ bool is_wanted(const struct frame *f)
 	return port == htons((uint16_t)want_dport);
 }
 
-/* Did the peer get, on eth'k', what was sent to the VIP of 's'?  With one hop less, in its own frame. */
 bool peer_got(int k, int proto, int dport, int family, int s)
 {
 	struct addr client = address(family, 77, 9);
@@ -521,7 +522,8 @@ bool peer_got(int k, int proto, int dport, int family, int s)
 	want_to = vip(family, s);
 	if (!capture(at_peer[k], WAIT_MS, is_wanted, &f))
 		return false;
-	if (memcmp(f.eth->ether_dhost, peer_mac[k], 6) || f.ttl != 63 || addr_cmp(&f.from, &client)) {
+	if (memcmp(f.eth->ether_dhost, peer_mac[k], 6) || f.ttl != 63 ||
+	    addr_cmp(&f.from, &client)) {
 		printf("# at the peer: TTL %d, from %s\n", f.ttl, addr_text(f.from));
 		return false;
 	}

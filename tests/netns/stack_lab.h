@@ -3,16 +3,16 @@
 #define TESTS_STACK_LAB_H
 
 /*
- * The place where stack_kernel.c works.  The marks that the ingress would set come from a table of the
- * test's own.
+ * The place where stack_kernel.c works.  The marks that the ingress would set come from a table
+ * of the test's own.
  *
  *      hub namespace:        br0
  *                   +---------+---------+
  *                node:eth0  peer:eth0  client:eth0     10.77.0.{1,2,9}, fd77::{1,2,9}
  *                node:eth1 - peer:eth1                 10.79.0.{1,2}, fd79::{1,2}
  *
- * VIPs at the node: .250 (announce, by eth0), .251 (route, by eth1), .252 (flood, unicast MAC).  The
- * client sends from port 6000.
+ * VIPs at the node: .250 (announce, by eth0), .251 (route, by eth1), .252 (flood, unicast MAC).
+ * The client sends from port 6000.
  */
 
 #include <net/ethernet.h>
@@ -98,7 +98,7 @@ bool served(int family, int s);
 extern int want_proto, want_dport;
 extern struct addr want_to;
 bool is_wanted(const struct frame *f);
-/* Did the peer get, on eth'k', what was sent to the VIP of 's'?  With one hop less, in its own frame. */
+/* Did the peer get, on eth'k', what was sent to the VIP of 's'?  One hop less, in its own frame. */
 bool peer_got(int k, int proto, int dport, int family, int s);
 /* Of an IP payload with its pseudo-header (RFC 8200 section 8.1); 0xffff: right. */
 uint16_t checksum(const struct addr *from, const struct addr *to, int proto, const void *data,

@@ -161,8 +161,8 @@ static void test_handed(void **state)
 	mk_exthdr(&m, 44, 2, 2, REG(0));
 	mk_lower_mss(&m, 1400);
 	mk_dup(&m, REG(4), REG(0));
-	mk_expr(&m, &(struct rules_expr){ .op = EXPR_PAYLOAD_SET, .reg = REG(4), .reg2 = 1, .len = 16,
-			.base = NFT_PAYLOAD_NETWORK_HEADER, .offset = 8 });
+	mk_expr(&m, &(struct rules_expr){ .op = EXPR_PAYLOAD_SET, .reg = REG(4), .reg2 = 1,
+			.len = 16, .base = NFT_PAYLOAD_NETWORK_HEADER, .offset = 8 });
 	mk_rule(&m);
 	mk_queue(&m, 40, 2, false);
 	mk_rule(&m);

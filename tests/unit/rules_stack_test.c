@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What is behind the ingress when packets are handed on, queued or answered for by a holder: the
- * live tables and the guard of such a configuration (UPDATE_GOLDEN=1 rewrites the golden files), and
- * what turns each piece on.
+ * live tables and the guard of such a configuration (UPDATE_GOLDEN=1 rewrites the golden files),
+ * and what turns each piece on.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -195,7 +195,8 @@ static void test_no_own_address(void **state)
 	assert_true(has(stack(&s), "-> nh+8,16 csum pseudo]"));
 	s.service[1].own4.family = 0;
 	s.service[1].own6.family = 0;
-	assert_true(has(stack(&s), "[nh+14,4 -> r0] [r0 == 0a4d00fb] [nh+6,2 -> r0] [r0 == 0001] [drop]"));
+	assert_true(has(stack(&s), "[nh+14,4 -> r0] [r0 == 0a4d00fb] [nh+6,2 -> r0] "
+			"[r0 == 0001] [drop]"));
 	assert_false(has(stack(&s), "csum pseudo"));
 }
 
@@ -210,7 +211,8 @@ static void test_df(void **state)
 	assert_true(has(stack(&s), "[nh+6,2 -> r0] [r0 = r0 & bfff0000 ^ 00000000] "
 			"[r0 -> nh+6,2 csum +10] [r0 = 00000000] [r0 -> meta 3]"));
 	assert_true(has(stack(&s), "chain s2_hand2\n    [r4 = 0a4d0002]"));
-	assert_true(has(stack(&s), "chain s2_hand2\n    [r0 = 00000000] [r0 -> meta 3] [r4 = fe80"));
+	assert_true(has(stack(&s), "chain s2_hand2\n    [r0 = 00000000] [r0 -> meta 3] "
+			"[r4 = fe80"));
 }
 
 /* No way to a peer: no chain; what is marked for it is dropped. */
