@@ -490,6 +490,16 @@ void render_event(const struct render *r, const json_t *e)
 		str(e, "name"), str(e, "text"));
 }
 
+/* Since when a change counts.  What the whole cluster goes over to together waits for the others. */
+static const char *applied(const json_t *change)
+{
+	const char *key = str(change, "key");
+
+	if (!yes(change, "live"))
+		return "not before a restart of clusterd";
+	return !strcmp(key, "buckets") || !strcmp(key, "hash") ? "when all nodes have it" : "now";
+}
+
 static void reload(const struct render *r, const json_t *result)
 {
 	const json_t *c, *list = json_object_get(result, "changes");
@@ -509,8 +519,7 @@ static void reload(const struct render *r, const json_t *result)
 		grid_cell(g, PLAIN, "%s", str(c, "key"));
 		grid_cell(g, PLAIN, "%s", str(c, "old"));
 		grid_cell(g, PLAIN, "%s", str(c, "new"));
-		grid_cell(g, live ? GREEN : YELLOW, "%s", live ? "now" :
-			  "not before a restart of clusterd");
+		grid_cell(g, live ? GREEN : YELLOW, "%s", applied(c));
 	}
 	grid_print(g, r->out, r->colours);
 	grid_free(g);

@@ -323,6 +323,31 @@ static void counters_read_well(void **state)
 	free(text);
 }
 
+static void reload_says_when(void **state)
+{
+	static const char result[] = "{\"changes\":["
+		"{\"section\":\"cluster\",\"key\":\"buckets\",\"old\":\"64\",\"new\":\"128\",\"live\":true},"
+		"{\"section\":\"service web\",\"key\":\"hash\",\"old\":\"a\",\"new\":\"b\",\"live\":true},"
+		"{\"section\":\"cluster\",\"key\":\"hang\",\"old\":\"1s\",\"new\":\"2s\",\"live\":true},"
+		"{\"section\":\"cluster\",\"key\":\"lease\",\"old\":\"1s\",\"new\":\"2s\",\"live\":false}]}";
+	json_t *j = json_loads(result, 0, NULL);
+	struct render r = { .colours = false };
+	char *text = NULL;
+	size_t size;
+
+	r.out = open_memstream(&text, &size);
+	render_result(&r, CMD_RELOAD, j);
+	fclose(r.out);
+	assert_string_equal(text,
+		"SECTION      KEY      OLD  NEW  APPLIED\n"
+		"cluster      buckets  64   128  when all nodes have it\n"
+		"service web  hash     a    b    when all nodes have it\n"
+		"cluster      hang     1s   2s   now\n"
+		"cluster      lease    1s   2s   not before a restart of clusterd\n");
+	free(text);
+	json_decref(j);
+}
+
 static void no_callbacks_no_crash(void **state)
 {
 	json_t *r;
@@ -408,6 +433,7 @@ int main(void)
 		cmocka_unit_test_setup(holders_are_shown, setup),
 		cmocka_unit_test_setup(flows_that_do_not_follow_their_bucket, setup),
 		cmocka_unit_test_setup(counters_read_well, setup),
+		cmocka_unit_test_setup(reload_says_when, setup),
 		cmocka_unit_test_setup(no_callbacks_no_crash, setup),
 		cmocka_unit_test_setup(the_network_is_tried_once, setup),
 	};
