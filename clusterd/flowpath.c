@@ -522,12 +522,18 @@ static int open_queue(struct turn *t)
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct queue_params p = { .first = QUEUE_FIRST, .self = (uint8_t)t->self };
 	const char *why;
-	int err;
+	int err, native;
 
+	for (unsigned int i = 0; (native = rules_queue_native()) == -EAGAIN && i < 50; i++)
+		usleep(10000);		/* others edit nftables at boot as well */
+	if (native < 0) {
+		log_msg(LOG_ERR, "start", "cannot try nftables' queue: %s", strerror(-native));
+		return native;
+	}
 	p.n = (uint16_t)(cpus < 1 ? 1 : cpus > (long)QUEUES_MAX ? QUEUES_MAX : cpus);
 	t->want.queue = p.first;
 	t->want.n_queues = p.n;
-	t->want.queue_xt = rules_queue_native() <= 0;
+	t->want.queue_xt = !native;
 	err = queue_open(&t->flowpath->queue, &p, &why);
 	if (err)
 		log_msg(LOG_ERR, "start", "%s: %s; a scheduler needs the kernel's nfnetlink_queue", why,
