@@ -51,6 +51,19 @@ static const struct row rows[] = {
 };
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
 
+/* Flood: everybody has a copy; only new flows of a bucket that is given away are handed on. */
+static const struct row flood_rows[] = {
+	{ BUCKET_MINE, NOBODY, { ACCEPT, ACCEPT, ACCEPT }, { ACCEPT, ACCEPT, ACCEPT } },
+	{ BUCKET_FOREIGN, 2, { FOREIGN, FOREIGN, FOREIGN }, { FOREIGN, FOREIGN, FOREIGN } },
+	{ BUCKET_ADOPTING, 2, { ACCEPT, ACCEPT, ACCEPT }, { UNKNOWN, UNKNOWN, UNKNOWN } },
+	{ BUCKET_LEAVING, 2, { FORWARD, FOREIGN, FOREIGN }, { UNKNOWN, UNKNOWN, UNKNOWN } },
+	{ BUCKET_LEAVING, 9, { FOREIGN, FOREIGN, FOREIGN }, { UNKNOWN, UNKNOWN, UNKNOWN } },
+	{ BUCKET_DRAINING, 2, { FOREIGN, FOREIGN, FOREIGN }, { UNKNOWN, UNKNOWN, UNKNOWN } },
+	{ BUCKET_ARRIVING, 2, { FOREIGN, ACCEPT, FOREIGN }, { UNKNOWN, UNKNOWN, UNKNOWN } },
+	{ BUCKET_ARRIVING, NOBODY, { FOREIGN, FOREIGN, FOREIGN }, { UNKNOWN, UNKNOWN, UNKNOWN } },
+};
+#define N_FLOOD_ROWS (sizeof(flood_rows) / sizeof(flood_rows[0]))
+
 static bool is_out(const struct fate *f, enum out out, unsigned int to, const struct packet *p)
 {
 	bool tunnel = conf.redirect != REDIRECT_DIRECT;
@@ -111,18 +124,18 @@ static void check_row(const struct row *r, int family)
 	   conf.redirect ? "vxlan" : "direct", bucket_state_str(r->state), r->to, good, n, wrong);
 }
 
-static void check_table(enum conf_redirect redirect)
+static void check_table(enum conf_redirect redirect, const struct row *r, size_t n)
 {
-	unsigned int i;
+	size_t i;
 
 	conf.redirect = redirect;
 	memset(action, 0, sizeof(action));
 	install();
 	ok(!sh("nft list ruleset > /dev/null"), "%s: nft lists the rule set",
 	   redirect ? "vxlan" : "direct");
-	for (i = 0; i < N_ROWS; i++) {
-		check_row(&rows[i], AF_INET);
-		check_row(&rows[i], AF_INET6);
+	for (i = 0; i < n; i++) {
+		check_row(&r[i], AF_INET);
+		check_row(&r[i], AF_INET6);
 	}
 }
 
@@ -870,8 +883,9 @@ static void check_family(int family)
 static void check_flood(void)
 {
 	conf.dispatch = DISPATCH_FLOOD;
-	conf.redirect = REDIRECT_DIRECT;
-	install();
+	puts("# flood");
+	check_table(REDIRECT_VXLAN, flood_rows, N_FLOOD_ROWS);
+	check_table(REDIRECT_DIRECT, flood_rows, N_FLOOD_ROWS);
 	check_fragments(AF_INET);
 	check_fragments(AF_INET6);
 	check_echo(AF_INET);
@@ -885,7 +899,7 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN);
 	srandom(1);
 	handed_make();
-	check_table(REDIRECT_DIRECT);
+	check_table(REDIRECT_DIRECT, rows, N_ROWS);
 	check_moves();
 	check_devices();
 	check_from();
@@ -899,7 +913,8 @@ int main(void)
 	check_by_address(AF_INET6);
 	service.hash = HASH_SOURCE_PORT;
 	check_flood();
-	check_table(REDIRECT_VXLAN);
+	puts("# announce");
+	check_table(REDIRECT_VXLAN, rows, N_ROWS);
 	check_devices();
 	check_from();
 	check_family(AF_INET);
