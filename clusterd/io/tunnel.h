@@ -28,6 +28,9 @@
  * drops what comes in by a device without any IPv4 address (net/ipv4/fib_frontend.c), so each device
  * has 169.254.193.SELF/32 (ipip) or 169.254.194.SELF/32 (vxlan), scope link.  Next hops are
  * 169.254.193.N or .194.N, and fe80::c1d0:N, with host routes ('dup' looks for one).
+ *
+ * The kernel loads a driver by itself when the first device is made, and ipip, sit and ip6tnl then have
+ * a fallback device (tunl0, ...) in every namespace, down, which belongs to the module and stays.
  */
 
 #include <stdint.h>

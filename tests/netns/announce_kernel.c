@@ -110,7 +110,7 @@ static void test_schedule(struct announce *a)
 	static const char *const name[] = { "", "ARP requests", "ARP replies", "advertisements" };
 	struct addr v4 = A(VIP4), v6 = A(VIP6);
 	unsigned int count[4] = { 0 };
-	int64_t when[4][16], start;
+	int64_t when[4][16] = { { 0 } }, start;
 	int fd;
 
 	go(ns_c);

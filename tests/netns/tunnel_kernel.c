@@ -80,7 +80,7 @@ static struct netif *open_netif(int side)
 	return n;
 }
 
-#define STATE "ip -d -o link; ip -o addr; ip route show table all; ip -6 route show table all | sort; " \
+#define STATE "ip -d -o link; ip -o addr; ip -4 route show table all; ip -6 route show table all | sort; " \
 	"ip neigh show nud permanent; cd /proc/sys/net; grep . ipv4/conf/*/rp_filter " \
 	"ipv6/conf/*/disable_ipv6 ipv6/conf/*/a*_[grm]* ipv6/route/gc_interval 2>/dev/null"
 
