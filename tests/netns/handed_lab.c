@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "handed_lab.h"
+#include "util/jhash.h"
 
 #define VXLAN_PORT 4789
 
@@ -36,7 +37,7 @@ struct rules_want want;
 struct bucket_action action[BUCKETS];
 int listen_fd[2];
 uint8_t node_mac[6];
-unsigned int checks, failures;
+unsigned int checks, failures, patience = 3;
 
 static int ns[2], raw, raw_index, udp_fd[2];
 static struct addr client[2], vip[2];
@@ -347,6 +348,20 @@ size_t make_l4(const struct packet *p, uint8_t *out)
 	return size;
 }
 
+void icmp_sum(const struct packet *p, uint8_t *data, size_t size)
+{
+	uint32_t sum = p->family == AF_INET ? 0 : (uint32_t)size + IPPROTO_ICMPV6;
+	uint16_t check;
+
+	if (sum) {
+		sum = add(sum, saddr(p)->b, 16);
+		sum = add(sum, daddr(p)->b, 16);
+	}
+	memset(data + 2, 0, 2);
+	check = fold(add(sum, data, size));
+	memcpy(data + 2, &check, 2);
+}
+
 static size_t header4(const struct packet *p, uint8_t *out, size_t size)
 {
 	size_t head = 20 + 4u * p->options;
@@ -571,7 +586,7 @@ static void settle(struct fate *f, bool tables)
 	struct fate last, now = *f;
 	unsigned int same = 0, tries;
 
-	for (tries = 0; tries < 100 && same < 3; tries++) {
+	for (tries = 0; tries < 100 && same < patience; tries++) {
 		usleep(700);
 		last = now;
 		see_all(f);
@@ -621,4 +636,72 @@ const char *text(const struct fate *f)
 		 f->copies, f->ttl, f->replies, f->reply_proto, f->reply_flags, f->reply_icmp, f->udp,
 		 f->arp, f->nd);
 	return buf;
+}
+
+/* ---- packets of a test ---- */
+
+struct packet tcp(int family, uint8_t flags, unsigned int from)
+{
+	return (struct packet){ .family = family, .proto = IPPROTO_TCP, .flags = flags, .ack = 1,
+				.from = (uint8_t)from };
+}
+
+const char *name(int family)
+{
+	return family == AF_INET ? "IPv4" : "IPv6";
+}
+
+void one(uint32_t bucket, enum bucket_state state, unsigned int to, enum bucket_state others,
+		unsigned int others_to)
+{
+	all(others, others_to);
+	action[bucket] = (struct bucket_action){ (uint8_t)state, (uint8_t)to };
+	commit();
+}
+
+uint32_t bucket_of(int family, uint16_t port, bool with_port)
+{
+	struct addr a;
+
+	addr_parse(&a, family == AF_INET ? "10.77.0.9" : "fd77::9");
+	return jhash_bucket(&a, port, with_port, BUCKETS, SEED);
+}
+
+struct packet icmp(int family, uint8_t type)
+{
+	return (struct packet){ .family = family, .from = CLIENT_ID, .icmp_type = type, .payload = 48,
+				.proto = family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6 };
+}
+
+int establish(int family, struct packet *next)
+{
+	static uint16_t port = 7000;
+	struct packet p = tcp(family, TH_SYN, CLIENT_ID);
+	struct fate f;
+	int fd;
+
+	p.sport = port++;
+	p.seq = 1000;
+	p.ack = 0;
+	f = look(&p, 1);
+	p.flags = TH_ACK;
+	p.seq = 1001;
+	p.ack = f.reply_seq + 1;
+	if (f.replies != 1 || f.reply_flags != (TH_SYN | TH_ACK))
+		return -1;
+	throw(&p);
+	usleep(5000);
+	fd = accept4(listen_fd[family == AF_INET6], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	p.flags = TH_ACK | TH_PUSH;
+	p.payload = 1;
+	*next = p;
+	return fd;
+}
+
+void end(int fd)
+{
+	int one = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &one, sizeof(one));
+	close(fd);
 }

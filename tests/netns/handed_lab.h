@@ -71,6 +71,7 @@ extern struct rules_service service;
 extern struct rules_peer peers[2];
 extern struct rules_want want;
 extern struct bucket_action action[BUCKETS];
+extern unsigned int patience;	/* for so many looks nothing may change any more */
 extern int listen_fd[2];	/* port 80 of the VIPs: IPv4, IPv6 */
 
 void handed_make(void);
@@ -86,11 +87,39 @@ void throw(const struct packet *p);
 struct fate look(const struct packet *p, unsigned int n);
 /* One raw frame (ARP, ND). */
 struct fate look_frame(const uint8_t *frame, size_t size);
+/* Fills in the checksum of an ICMP or ICMPv6 message between the addresses of 'p'. */
+void icmp_sum(const struct packet *p, uint8_t *data, size_t size);
 /* What is behind the IP header of 'p', with checksum; returns its size. */
 size_t make_l4(const struct packet *p, uint8_t *out);
 /* The IP packet; returns its size. */
 size_t make_ip(const struct packet *p, uint8_t *out);
 const char *text(const struct fate *f);
+
+/* "IPv4" */
+const char *name(int family);
+/* TCP from node 'from'; ICMP from the client. */
+struct packet tcp(int family, uint8_t flags, unsigned int from);
+struct packet icmp(int family, uint8_t type);
+/* The usual client's bucket. */
+uint32_t bucket_of(int family, uint16_t port, bool with_port);
+/* A way of its own for a bucket; the others go the other way. */
+void one(uint32_t bucket, enum bucket_state state, unsigned int to, enum bucket_state others,
+	 unsigned int others_to);
+
+/* A new connection: the socket at the node; and what the client says next. */
+int establish(int family, struct packet *next);
+/* Nothing more is said about it. */
+void end(int fd);
+
+/* handed_odd.c */
+void check_fragments(int family);
+void check_tiny(int family);
+void check_options(void);
+void check_by_address(int family);
+void check_echo(int family);
+void check_errors(int family);
+void check_holder(void);
+
 void mac_of(unsigned int id, uint8_t mac[6]);
 extern uint8_t node_mac[6];
 
