@@ -310,6 +310,8 @@ link set eth1 up
         with open(BIRD_CONF) as f:
             lines = [x[2:] for x in f if x.startswith("#\t")]
         conf = "".join(lines).replace('"eth1"', '"eth0"')
+        if "merge external" not in conf:
+            conf = conf.replace(" ecmp;", " ecmp; merge external yes;")
         self.bird = start_bird(self, "protocol device { }\n" + conf, self.addr4)
 
 
@@ -663,8 +665,8 @@ link set {bridge} up
             return None
         return next(n["state"] for n in status["nodes"] if n["name"] == name)
 
-    def load(self, what, **options):
-        return Load(self, what, **options)
+    def load(self, what, host=None, **options):
+        return Load(self, what, host, **options)
 
     def capture(self, host=None, also=None):
         """
