@@ -12,7 +12,8 @@
  *   sI_arr<to>                 from <to>: accept; else fwd to   sI_chk<to>
  *   sI_none                    drop                             check
  *   sI_ado0                    accept                           check, or sI_old4/6
- *   sI_chk<to>                                                  from <to>: CHECK; else CHECK, else to <to>
+ *   sI_chk<to>                                                  CHECK; unknown: to <to>, except if
+ *                                                               it came from there
  *
  * In flood every node has a copy of its own: sI_for and sI_chk do not exist, mid is always "check",
  * sI_to<to> drops what any peer handed over, sI_arr<to> drops what <to> has not.

@@ -9,9 +9,9 @@
  * A service that hashes addresses only, with VIPs of its own, needs no memory: all fragments are hashed.
  * ICMP likewise: only echo can be large.
  *
- * Out of order: a fragment that overtakes the first one of its datagram is dropped, with it the datagram.
- * TCP sends it again; UDP's users live with loss, and networks that reorder the fragments of one
- * datagram are rare.  The same when the memory is full: FRAG_MAX datagrams in FRAG_MS.
+ * Out of order: a fragment that overtakes the first one of its datagram is dropped, and with it the
+ * datagram.  TCP sends it again; UDP's users live with loss, and networks that reorder the fragments
+ * of one datagram are rare.  The same when the memory is full: FRAG_MAX datagrams in FRAG_MS.
  *
  * A first fragment too short for a TCP header is nobody's (RFC 1858): dropped.  What is behind the IP
  * packet in the frame, which Ethernet may have padded, thus cannot pass for its flags.

@@ -4,9 +4,10 @@
  *
  *   errors about our own packets   flood: every node takes its copy; announce, route: the node that has
  *                                  the connection, by the packet that the error is about (err4, err6)
- *   echo requests                  exactly one node: the owner of the bucket of the source address alone,
- *                                  in the first service with this VIP (map echo4, echo6)
- *   ARP, neighbour discovery       announce, route: the node that holds the VIP, if any (chains arp, nd)
+ *   echo requests                  exactly one node: the owner of the bucket of the source address, in
+ *                                  the first service with this VIP (map echo4, echo6)
+ *   questions of ARP and ND        announce, route: the node that holds the VIP, if any (chains arp,
+ *                                  nd); others' answers: nobody
  *
  * All else is dropped.
  */
@@ -68,7 +69,7 @@ static void other_rule(struct rules_mk *b)
 
 /* ---- errors ---- */
 
-/* An option in the inner IPv4 header would move the ports: dropped, as are errors about later fragments. */
+/* An option in the inner IPv4 header would move the ports, later fragments have none: dropped. */
 static void inner_plain(struct rules_mk *b)
 {
 	uint16_t zero = 0;
@@ -252,7 +253,7 @@ static void vip_chain(struct rules_mk *b, const struct rules_want *w, bool v4)
 		mk_to_stack(b, RULES_MARK_ACCEPT);
 	}
 	if (!v4) {
-		icmp_type(b, proto, 135, 136);	/* questions about a front's VIP are elsewhere already */
+		icmp_type(b, proto, 135, 136);	/* what is about a front's VIP went to "nd" */
 		mk_to_stack(b, RULES_MARK_ACCEPT);
 	}
 	icmp_type(b, proto, v4 ? 8 : 128, v4 ? 8 : 128);
@@ -283,6 +284,8 @@ static void neighbour_chains(struct rules_mk *b)
 	silenced_rule(b);
 	mk_chain(b, "nd");
 	mk_rule(b);
+	th(b, ICMP_TYPE, 1, REG(0));
+	mk_cmp8(b, REG(0), 135);
 	th(b, ND_TARGET, 16, REG(4));
 	mk_lookup(b, EXPR_LOOKUP, REG(4), "held6");
 	mk_to_stack(b, RULES_MARK_ACCEPT);
@@ -305,7 +308,7 @@ void build_neighbours(struct rules_mk *b, const struct rules_want *w, bool arp)
 {
 	if (!any_service(w, true))
 		return;
-	icmp_type(b, IPPROTO_ICMPV6, 135, 135);
+	icmp_type(b, IPPROTO_ICMPV6, 135, 136);
 	mk_is_protocol(b, ETH_P_IPV6);
 	th(b, ND_TARGET, 16, REG(4));
 	mk_lookup(b, EXPR_LOOKUP, REG(4), "front6");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Packets that arrive at any node (dispatch = announce, route) against this machine's kernel, on the place
- * of handed_lab.h: every row of the table in rules_action.c, by which MAC or tunnel a packet leaves.
+ * Packets that arrive at any node (dispatch = announce, route) against this machine's kernel, on the
+ * place of handed_lab.h: every row of the table in rules_action.c, by which MAC or tunnel a packet
+ * leaves.
  */
 #include <net/if.h>
 #include <netinet/in.h>

@@ -338,10 +338,11 @@ static struct fate ask_arp(const char *who)
 	return look_frame(frame, sizeof(frame));
 }
 
-static struct fate ask_nd(const char *who, bool multicast)
+/* A question, or (136) an answer that nobody has asked for. */
+static struct fate ask_nd(uint8_t type, const char *who, bool multicast)
 {
-	struct packet p = icmp(AF_INET6, 135);
-	uint8_t frame[128], data[24] = { 135 };
+	struct packet p = icmp(AF_INET6, type);
+	uint8_t frame[128], data[24] = { type };
 	struct addr a;
 	size_t n;
 
@@ -376,8 +377,8 @@ void check_holder(void)
 	want.n_held = 0;
 	commit();
 	a = ask_arp(VIP4);
-	m = ask_nd(VIP6, true);
-	u = ask_nd(VIP6, false);
+	m = ask_nd(135, VIP6, true);
+	u = ask_nd(135, VIP6, false);
 	ok(!a.arp && a.silenced == 1, "not the holder: no answer to ARP (%s)", text(&a));
 	ok(!m.nd && m.silenced == 1 && !u.nd && u.silenced == 1,
 	   "not the holder: no answer to neighbour solicitations (%s)", text(&m));
@@ -385,21 +386,24 @@ void check_holder(void)
 	want.n_held = 2;
 	commit();
 	a = ask_arp(VIP4);
-	m = ask_nd(VIP6, true);
-	u = ask_nd(VIP6, false);
+	m = ask_nd(135, VIP6, true);
+	u = ask_nd(135, VIP6, false);
 	ok(a.arp == 1 && !a.silenced, "the holder: ARP is answered (%s)", text(&a));
 	ok(m.nd == 1, "the holder: neighbour solicitations are answered (%s)", text(&m));
 	ok(u.nd == 1, "... also to the address itself (%s)", text(&u));
+	m = ask_nd(136, VIP6, true);
+	u = ask_nd(136, VIP6, false);
+	ok(m.silenced == 1 && u.silenced == 1, "others' answers about a VIP: dropped (%s)", text(&u));
 	if (lease_table_end(lease))
 		die("lease");
 	a = ask_arp(VIP4);
-	m = ask_nd(VIP6, true);
+	m = ask_nd(135, VIP6, true);
 	ok(!a.arp && !m.nd, "the holder without a lease: no answer (%s)", text(&a));
 	install();
 	want.n_held = 1;	/* IPv4 only */
 	commit();
 	a = ask_arp(VIP4);
-	m = ask_nd(VIP6, true);
+	m = ask_nd(135, VIP6, true);
 	ok(a.arp == 1 && !m.nd, "holder of one VIP: no answer for the other");
 	want.n_held = 0;
 	want.held = NULL;
