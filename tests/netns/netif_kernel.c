@@ -528,10 +528,18 @@ static bool delivered(const char *vip)
 	return good;
 }
 
+/* An emulated machine is so much slower that even a look takes long. */
+static unsigned int slow(void)
+{
+	return getenv("STOCK") ? 8 : 1;
+}
+
 static bool renew(struct netif *n, const struct addr *v4, const struct addr *v6)
 {
-	return netif_vip_lease(n, v4, 2) == 0 && netif_vip_lease(n, v6, 2) == 0 &&
-	       netif_route_set(n, v4, "e0", true, 2) == 0 && netif_route_set(n, v6, "e0", true, 2) == 0;
+	unsigned int s = 2 * slow();
+
+	return netif_vip_lease(n, v4, s) == 0 && netif_vip_lease(n, v6, s) == 0 &&
+	       netif_route_set(n, v4, "e0", true, s) == 0 && netif_route_set(n, v6, "e0", true, s) == 0;
 }
 
 static void test_lease(void)
@@ -540,7 +548,7 @@ static void test_lease(void)
 	struct netif *n = open_netif();
 	int64_t last;
 	unsigned int mask;
-	bool early = false;
+	unsigned int early = 0;
 
 	ok(netif_route_set(n, &v4, "e0", true, 2) == -EINVAL, "route: not without the address: %s",
 	   netif_strerror(n));
@@ -555,18 +563,19 @@ static void test_lease(void)
 	   "lease: IPv6 is no source for others");
 	ok(delivered("10.9.9.1") && delivered("fd09:9::71"), "lease: packets are delivered here");
 	for (int i = 0; i < 4; i++) {
-		usleep(800000);
-		early |= there() != 15;
+		usleep(800000 * slow());
+		early |= there() ^ 15;
 		ok(renew(n, &v4, &v6), "lease: renewed");
 	}
 	last = now_ms();
-	ok(!early, "lease: nothing vanished while it was renewed");
-	usleep(1300000);
-	ok(now_ms() - last > 1900 || there() == 15, "lease: lives its time");
+	ok(!early, "lease: nothing vanished while it was renewed (%x)", early);
+	usleep(1000000 * slow());
+	mask = there();
+	ok(now_ms() - last > 1900 * (int64_t)slow() || mask == 15, "lease: lives its time");
 	do {
 		usleep(200000);
 		mask = there();
-	} while (mask && now_ms() - last < 8000);
+	} while (mask && now_ms() - last < 8000 * (int64_t)slow());
 	ok(mask == 0, "lease: all is gone %ld ms after the last call (left: %x)",
 	   (long)(now_ms() - last), mask);
 	ok(renew(n, &v4, &v6) && there() == 15, "lease: put back after it has run out");
