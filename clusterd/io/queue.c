@@ -33,6 +33,7 @@
 #define ASKS_PER_S   1000u
 #define FLOWS        65536u
 #define BATCH        64u	/* packets per wake-up: one read, one write */
+#define NEW_BATCHES  8u
 #define MESSAGE      1024u	/* a packet's message: 128 bytes of it and some 200 of attributes */
 #define VERDICT      64u	/* header 20, verdict 12, mark 8 */
 #define RING         8192u	/* a power of two */
@@ -43,7 +44,7 @@ struct ring { _Atomic uint32_t head, tail; };
 
 struct queue {
 	struct queue_params p;
-	struct mnl_socket *nl;
+	struct mnl_socket *nl[2];	/* new flows; unknown mid-stream packets */
 	int proc;			/* the kernel's counters */
 	pthread_t thread;
 	bool running;
@@ -187,20 +188,20 @@ static bool one_packet(struct queue *q, const struct nlmsghdr *nlh, int64_t now)
 	return told;
 }
 
-static void send_verdicts(struct queue *q)
+static void send_verdicts(struct queue *q, struct mnl_socket *nl)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 
 	if (!q->verdict_size)
 		return;
 	/* The kernel takes them in before sendto() returns: nothing to wait for, nothing to resend. */
-	(void)!sendto(mnl_socket_get_fd(q->nl), q->verdict, q->verdict_size, 0,
+	(void)!sendto(mnl_socket_get_fd(nl), q->verdict, q->verdict_size, 0,
 		      (struct sockaddr *)&kernel, sizeof(kernel));
 	q->verdict_size = 0;
 }
 
-/* One wake-up's worth.  False: nothing was there. */
-static bool read_packets(struct queue *q)
+/* One batch.  False: there was less than that. */
+static bool read_packets(struct queue *q, struct mnl_socket *nl)
 {
 	struct mmsghdr msg[BATCH] = { 0 };
 	struct iovec iov[BATCH];
@@ -213,7 +214,7 @@ static bool read_packets(struct queue *q)
 		msg[i].msg_hdr.msg_iov = &iov[i];
 		msg[i].msg_hdr.msg_iovlen = 1;
 	}
-	n = recvmmsg(mnl_socket_get_fd(q->nl), msg, BATCH, MSG_DONTWAIT, NULL);
+	n = recvmmsg(mnl_socket_get_fd(nl), msg, BATCH, MSG_DONTWAIT, NULL);
 	if (n < 0) {
 		q->d.stats.overruns += errno == ENOBUFS;
 		return errno == ENOBUFS || errno == EINTR;
@@ -227,14 +228,14 @@ static bool read_packets(struct queue *q)
 			left = 0;	/* not ours: no packet's message is that long */
 		for (; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
 			if (q->verdict_size + VERDICT > sizeof(q->verdict))
-				send_verdicts(q);
+				send_verdicts(q, nl);
 			told |= one_packet(q, nlh, now);
 		}
 	}
-	send_verdicts(q);
+	send_verdicts(q, nl);
 	if (told)
 		wake(q->out_fd);
-	return n > 0;
+	return n == BATCH;
 }
 
 /* What the main thread has said. */
@@ -273,20 +274,24 @@ static void publish(struct queue *q)
 static void *queue_main(void *arg)
 {
 	struct queue *q = arg;
-	struct pollfd p[2] = {
-		{ .fd = mnl_socket_get_fd(q->nl), .events = POLLIN },
+	struct pollfd p[3] = {
+		{ .fd = mnl_socket_get_fd(q->nl[0]), .events = POLLIN },
+		{ .fd = mnl_socket_get_fd(q->nl[1]), .events = POLLIN },
 		{ .fd = q->in_fd, .events = POLLIN },
 	};
+	unsigned int n;
 
 	while (!atomic_load(&q->stop)) {
-		if (poll(p, 2, -1) < 0)
+		if (poll(p, 3, -1) < 0)
 			continue;
-		if (p[1].revents)
+		if (p[2].revents)
 			calm(q->in_fd);
 		take_orders(q);
-		/* Orders wait for one batch at most. */
-		if (p[0].revents)
-			(void)read_packets(q);
+		/* Orders wait for some batches at most, new flows for one of the others. */
+		for (n = 0; p[0].revents && n < NEW_BATCHES && read_packets(q, q->nl[0]); n++)
+			;
+		if (p[1].revents)
+			(void)read_packets(q, q->nl[1]);
 		publish(q);
 	}
 	return NULL;
@@ -295,19 +300,19 @@ static void *queue_main(void *arg)
 /* ---- opening ---- */
 
 /* Sends one configuration message and waits for its acknowledgement. */
-static int configure(struct queue *q, struct nlmsghdr *nlh)
+static int configure(struct mnl_socket *nl, struct nlmsghdr *nlh)
 {
 	uint8_t buf[4096];
 	ssize_t n;
 
 	nlh->nlmsg_flags |= NLM_F_ACK;
 	nlh->nlmsg_seq = 1;
-	if (mnl_socket_sendto(q->nl, nlh, nlh->nlmsg_len) < 0)
+	if (mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
 		return -errno;
 	for (;;) {
 		const struct nlmsghdr *a = (const struct nlmsghdr *)buf;
 
-		n = mnl_socket_recvfrom(q->nl, buf, sizeof(buf));
+		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
 		if (n < 0)
 			return errno == EAGAIN ? -ETIMEDOUT : -errno;
 		/* packets of a queue that is bound already: nobody answers, the kernel keeps them */
@@ -316,14 +321,14 @@ static int configure(struct queue *q, struct nlmsghdr *nlh)
 	}
 }
 
-static int bind_queue(struct queue *q, uint16_t number)
+static int bind_queue(const struct queue *q, struct mnl_socket *nl, uint16_t number)
 {
 	char buf[256];
 	struct nlmsghdr *nlh = nfq_nlmsg_put(buf, NFQNL_MSG_CONFIG, number);
 	int err;
 
 	nfq_nlmsg_cfg_put_cmd(nlh, AF_UNSPEC, NFQNL_CFG_CMD_BIND);
-	err = configure(q, nlh);
+	err = configure(nl, nlh);
 	if (err)
 		return err;
 	nlh = nfq_nlmsg_put(buf, NFQNL_MSG_CONFIG, number);
@@ -332,31 +337,39 @@ static int bind_queue(struct queue *q, uint16_t number)
 	/* large packets as they are; never "accept" because there is no room */
 	mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS, htonl(NFQA_CFG_F_GSO));
 	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(NFQA_CFG_F_GSO | NFQA_CFG_F_FAIL_OPEN));
-	return configure(q, nlh);
+	return configure(nl, nlh);
 }
 
-static int open_socket(struct queue *q, const char **why)
+static int open_socket(const struct queue *q, struct mnl_socket **out)
 {
 	const struct timeval limit = { .tv_sec = ANSWER_S };
-	int size = (int)q->p.buffer_bytes, err;
+	int size = (int)q->p.buffer_bytes, fd;
+
+	*out = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+	if (!*out || mnl_socket_bind(*out, 0, MNL_SOCKET_AUTOPID) < 0)
+		return -errno;
+	fd = mnl_socket_get_fd(*out);
+	/* Only a wish: with less, packets are lost sooner. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0 ? -errno : 0;
+}
+
+static int open_queues(struct queue *q, const char **why)
+{
+	int err;
 
 	*why = "socket for packets from the kernel";
-	q->nl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	if (!q->nl || mnl_socket_bind(q->nl, 0, MNL_SOCKET_AUTOPID) < 0)
-		return -errno;
-	/* Only a wish: with less, packets are lost sooner. */
-	(void)setsockopt(mnl_socket_get_fd(q->nl), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-	if (setsockopt(mnl_socket_get_fd(q->nl), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
-		return -errno;
+	err = open_socket(q, &q->nl[0]);
+	if (!err)
+		err = open_socket(q, &q->nl[1]);
+	if (err)
+		return err;
 	*why = "NFQUEUE (kernel module nfnetlink_queue)";
-	for (unsigned int i = 0; i < q->p.n; i++) {
-		err = bind_queue(q, (uint16_t)(q->p.first + i));
-		if (err)
-			return err;
-	}
+	for (unsigned int i = 0; i <= q->p.n && !err; i++)
+		err = bind_queue(q, q->nl[i == q->p.n], (uint16_t)(q->p.first + i));
 	/* Of the opening thread's network namespace; not there: counters stay 0. */
 	q->proc = open("/proc/thread-self/net/netfilter/nfnetlink_queue", O_RDONLY | O_CLOEXEC);
-	return 0;
+	return err;
 }
 
 static int open_memory(struct queue *q, const char **why)
@@ -418,7 +431,7 @@ int queue_open(struct queue **out, const struct queue_params *p, const char **wh
 	pthread_mutex_init(&q->lock, NULL);
 	err = open_memory(q, why);
 	if (!err)
-		err = open_socket(q, why);
+		err = open_queues(q, why);
 	if (!err)
 		err = start(q, why);
 	if (err) {
@@ -444,8 +457,9 @@ void queue_close(struct queue *q)
 		wake(q->in_fd);
 		pthread_join(q->thread, NULL);
 	}
-	if (q->nl)
-		mnl_socket_close(q->nl);
+	for (unsigned int i = 0; i < 2; i++)
+		if (q->nl[i])
+			mnl_socket_close(q->nl[i]);
 	close_fd(q->proc);
 	close_fd(q->in_fd);
 	close_fd(q->out_fd);
@@ -526,7 +540,7 @@ static void read_proc(struct queue *q, struct queue_stats *out)
 	buf[n] = '\0';
 	for (line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		if (sscanf(line, "%u %*u %u %*u %*u %u %u", &number, &waiting, &dropped,
-			   &user) != 4 || number < q->p.first || number >= q->p.first + q->p.n)
+			   &user) != 4 || number < q->p.first || number > q->p.first + q->p.n)
 			continue;
 		out->waiting += waiting;
 		out->queue_dropped += dropped;

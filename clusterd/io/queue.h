@@ -4,7 +4,8 @@
 
 /*
  * The queue path: packets that the kernel cannot decide (mark RULES_MARK_QUEUE) wait in NFQUEUE for a
- * verdict.  One thread of its own reads all queues and gives one verdict for each packet:
+ * verdict.  One thread of its own reads all queues and gives one verdict for each packet, new flows
+ * first: a flood of mid-stream packets that nobody knows has a queue and a socket of its own.
  *
  *   new (SYN, UDP)   known -> that node; else the scheduler picks one
  *   mid-stream       known -> that node; else drop and ask the peers, never a reset
@@ -27,10 +28,10 @@
 struct queue;
 
 struct queue_params {
-	uint16_t first, n;		/* NFQUEUE numbers first .. first + n - 1 */
+	uint16_t first, n;		/* NFQUEUE numbers first .. first + n; rules_want's queue, n_queues */
 	uint8_t self;			/* node id */
 	uint32_t max_packets;		/* waiting in the kernel, per queue; 0: 4096 */
-	uint32_t buffer_bytes;		/* of the socket; 0: 8 MiB */
+	uint32_t buffer_bytes;		/* of each socket; 0: 8 MiB */
 	uint32_t asks_per_s;		/* flows to ask the peers about; 0: 1000 */
 	uint32_t flows;			/* remembered, each kind; 0: 65536 */
 };

@@ -200,6 +200,11 @@ static unsigned int node_for(struct queue_decider *d, struct queue_verdict *v, b
 	return node;
 }
 
+static bool is_queued(uint32_t mark)
+{
+	return mark == QUEUED || mark == (QUEUED | RULES_MARK_NODE(RULES_NODE_QUEUE));
+}
+
 struct queue_verdict queue_decide(struct queue_decider *d, uint32_t mark, const uint8_t *packet,
 				  size_t size, int64_t now_ms)
 {
@@ -208,7 +213,7 @@ struct queue_verdict queue_decide(struct queue_decider *d, uint32_t mark, const 
 	bool is_new;
 
 	/* Only what our own rules have marked; nobody else has business in our queue. */
-	if ((mark & ~RULES_MARK_SERVICE(0xf)) != QUEUED || v.flow.service >= d->table.n_services ||
+	if (!is_queued(mark & ~RULES_MARK_SERVICE(0xf)) || v.flow.service >= d->table.n_services ||
 	    !queue_parse(packet, size, &v.flow, &is_new)) {
 		d->stats.malformed++;
 		d->stats.dropped++;

@@ -28,7 +28,7 @@
  *   ACCEPT  live ingress: accept (S = NN = 0)
  *   CHECK   live ingress: accept if conntrack knows it as established; else NN != 0: HAND to NN;
  *           NN = RULES_NODE_QUEUE: QUEUE; NN = 0: drop
- *   QUEUE   userspace decides
+ *   QUEUE   userspace decides; NN = RULES_NODE_QUEUE: it was CHECK, and conntrack does not know it
  *   HAND    to node NN, behind prerouting ('dup')
  * The lease chain, which comes after the live one at ingress, adds LEASED or drops.
  * The guard lets in only packets for a VIP that are ACCEPT | LEASED, or come over lo.
@@ -54,7 +54,7 @@
 #define RULES_MARK_SERVICE(i)	((uint32_t)(i) << 16)
 #define RULES_MARK_OURS		0xfff000f0u	/* of a mark before the lease chain: these bits are ... */
 #define RULES_MARK_BASE		0xc1d00000u	/* ... these */
-#define RULES_NODE_QUEUE 0xffu	/* as a node id in CHECK */
+#define RULES_NODE_QUEUE 0xffu	/* as a node id in CHECK and QUEUE */
 
 struct rules;
 
@@ -99,7 +99,11 @@ struct rules_want {
 	uint8_t self;				/* node id of this node */
 	unsigned int n_held;			/* VIPs of announce services that this node answers for */
 	const struct addr *held;		/* borrowed for the call only */
-	uint16_t queue, n_queues;		/* NFQUEUE numbers queue .. queue + n_queues - 1; n_queues 0: none */
+	/*
+	 * NFQUEUE numbers queue .. queue + n_queues - 1 for new flows, queue + n_queues for mid-stream
+	 * packets that nobody knows; n_queues 0: none
+	 */
+	uint16_t queue, n_queues;
 	bool queue_xt;				/* rules_queue_native() said no */
 	uint16_t vxlan_port;			/* 0: no vxlan; else UDP port */
 	unsigned int n_members;

@@ -105,10 +105,10 @@ void build_clear_df(struct rules_mk *b);
 
 /* Dispatch announce or route: packets arrive at any node and are handed on. */
 bool build_handed(const struct rules_service *s);
-/* Does a scheduler pick the node?  No: rules_sched.c, which then makes the chains, is not there yet. */
+/* Does a scheduler pick the node?  Then rules_sched.c makes the chains. */
 static inline bool build_scheduled(const struct rules_service *s)
 {
-	return false;
+	return s->conf->sched != SCHED_HASH;
 }
 /* There are flows of before a change of the hash, which the old owners may still have. */
 bool build_has_old(const struct rules_service *s);

@@ -213,17 +213,31 @@ static unsigned int unique(struct item *it, unsigned int n)
 	return kept;
 }
 
+static bool again(int err)
+{
+	return err == -EBUSY || err == -EEXIST || err == -ENOENT || err == -EAGAIN || err == -ERESTART;
+}
+
+static bool all_there(const struct item *it, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (it[i].todo != ITEM_THERE)
+			return false;
+	return true;
+}
+
 /*
  * Most flows are new to the map, so the first try adds them all.  The kernel refuses (EBUSY) to give an
- * element other data: only then each is looked up, and what is there with another node removed first.
- * The rules may add or remove elements at any time in between, hence some more tries.
+ * element other data, and a transaction that changes nothing is none (EAGAIN): only then each is looked
+ * up, and what is there with another node removed first.  The rules may add or remove elements at any
+ * time in between, hence some more tries.
  */
 static int add_chunk(struct rules *r, struct item *it, unsigned int n)
 {
 	int ret = commit(r, it, n), err;
 	unsigned int tries, i;
 
-	for (tries = 0; tries < 3 && (ret == -EBUSY || ret == -EEXIST || ret == -ENOENT); tries++) {
+	for (tries = 0; tries < 3 && again(ret); tries++) {
 		if (!tries)
 			n = unique(it, n);
 		for (i = 0; i < n; i++) {
@@ -231,9 +245,9 @@ static int add_chunk(struct rules *r, struct item *it, unsigned int n)
 			if (err)
 				return err;
 		}
-		ret = commit(r, it, n);
+		ret = all_there(it, n) ? 0 : commit(r, it, n);
 	}
-	if (ret == -EBUSY || ret == -EEXIST || ret == -ENOENT || ret == -ERESTART)
+	if (again(ret))
 		return -EAGAIN;
 	return ret == -ENFILE ? -ENOSPC : ret;
 }

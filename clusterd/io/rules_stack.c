@@ -96,7 +96,7 @@ static void second_chance_rules(struct rules_mk *b, const struct rules_want *w)
 
 	mk_rule(b);
 	mk_is_mark_bits(b, ~MARK_SERVICE, CHECK_LEASED | RULES_MARK_NODE(RULES_NODE_QUEUE));
-	mk_change_mark(b, ~(MARK_NODE | 0xfu), RULES_MARK_QUEUE & 0xfu);
+	mk_change_mark(b, ~0xfu, RULES_MARK_QUEUE & 0xfu);
 	mk_verdict(b, NF_ACCEPT);
 	mk_rule(b);
 	mk_is_mark_bits(b, ~MARK_SERVICE, CHECK_LEASED);	/* no node */
@@ -246,6 +246,12 @@ static void inet_table(struct rules_mk *b, const struct rules_want *w)
 static void queue_chain(struct rules_mk *b, const struct rules_want *w)
 {
 	mk_base_chain(b, "queued", NF_INET_PRE_ROUTING, PRIO_QUEUE, NULL);
+	/* What nobody knows anybody can send, in masses: it must not stand in front of new flows. */
+	if (w->n_queues) {
+		mk_rule(b);
+		mk_is_mark_bits(b, ~MARK_SERVICE, QUEUE_LEASED | RULES_MARK_NODE(RULES_NODE_QUEUE));
+		mk_queue(b, (uint16_t)(w->queue + w->n_queues), 1, w->queue_xt);
+	}
 	mk_rule(b);
 	mk_is_mark_bits(b, MARK_CODE, QUEUE_LEASED);
 	if (w->n_queues)	/* nobody listens: the kernel drops */

@@ -248,7 +248,7 @@ static void check_queue(int family)
 	mark_vip(queued, family, ANNOUNCE);
 	ok(!served(family, ANNOUNCE), "%s: nobody listens to the queue: dropped", ip_str(family));
 	enter(NODE);
-	q = stack_queue_open(QUEUE, N_QUEUES);
+	q = stack_queue_open(QUEUE, N_QUEUES + 1);
 	if (!q)
 		die("queue");
 	forget_all();
@@ -270,7 +270,8 @@ static void check_queue(int family)
 	send_midstream(family, ROUTE);
 	ok(stack_queue_answer(q, HAND_LEASED | RULES_MARK_NODE(2) | RULES_MARK_SERVICE(ROUTE),
 			      WAIT_MS, &seen) &&
-	   seen == (QUEUE_LEASED | RULES_MARK_SERVICE(ROUTE)) &&
+	   seen == (QUEUE_LEASED | RULES_MARK_NODE(RULES_NODE_QUEUE) |
+		    RULES_MARK_SERVICE(ROUTE)) &&
 	   peer_got(1, IPPROTO_TCP, 80, family, ROUTE), "... unknown here, to be queued: asked");
 	stack_queue_close(q);
 	mark_vip(queued, family, ANNOUNCE);

@@ -293,7 +293,7 @@ static void midstream(void **state)
 {
 	struct queue_decider *d = decider(SCHED_LEAST_CONN);
 	struct packet p = packet4(5, 777, IPPROTO_TCP, ACK);
-	struct queue_verdict v = decide(d, QUEUED(0), p, 0);
+	struct queue_verdict v = decide(d, QUEUED(0) | RULES_MARK_NODE(RULES_NODE_QUEUE), p, 0);
 	struct flow f = v.flow;
 
 	assert_true(!v.accept && v.ask && !v.teach);
