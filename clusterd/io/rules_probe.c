@@ -11,10 +11,15 @@
 #include "io/rules.h"
 #include "io/rules_plan.h"
 
-/* A flooded service, an announced one that hands on by MAC, a routed one that does so by tunnels. */
+enum { FLOOD, ANNOUNCE, ROUTE, RANDOM, LEAST, N_KINDS };
+
+/*
+ * A flooded service, an announced one that hands on by MAC, a routed one that does so by tunnels, and
+ * the schedulers.
+ */
 static int probe_rules(char *why, size_t size)
 {
-	struct conf_service conf[3] = { {
+	struct conf_service conf[N_KINDS] = { {
 		.name = "flood", .n_vips = 2, .n_ports = 2, .dispatch = DISPATCH_FLOOD,
 		.port = { { 6, 80, 80 }, { 17, 1000, 2000 } },
 	}, {
@@ -23,6 +28,12 @@ static int probe_rules(char *why, size_t size)
 	}, {
 		.name = "route", .n_vips = 2, .n_ports = 1, .dispatch = DISPATCH_ROUTE,
 		.redirect = REDIRECT_VXLAN, .port = { { 6, 80, 80 } },
+	}, {
+		.name = "probability", .n_vips = 2, .n_ports = 1, .dispatch = DISPATCH_ANNOUNCE,
+		.sched = SCHED_PROBABILITY, .port = { { 6, 80, 80 } },
+	}, {
+		.name = "least-conn", .n_vips = 2, .n_ports = 1, .dispatch = DISPATCH_FLOOD,
+		.sched = SCHED_LEAST_CONN, .port = { { 6, 80, 80 } },
 	} };
 	struct bucket_action action[BUCKETS_MIN] = {
 		{ BUCKET_MINE, NOBODY }, { BUCKET_LEAVING, 2 }, { BUCKET_FOREIGN, 2 },
@@ -31,26 +42,27 @@ static int probe_rules(char *why, size_t size)
 				      { .id = 2, .dev4 = "lo", .ifindex4 = 1, .dev6 = "lo",
 					.ifindex6 = 1 } };
 	uint8_t owner[BUCKETS_MIN] = { 2 };
-	struct rules_service service[3];
-	struct rules_want want = { .n_services = 3, .service = service, .self = 1, .n_held = 1,
+	struct rules_service service[N_KINDS];
+	struct rules_want want = { .n_services = N_KINDS, .service = service, .self = 1, .n_held = 1,
 				   .held = &conf[1].vip[0] };
 	struct rules *r;
 	char text[ADDR_STR];
 	unsigned int i;
 	int ret;
 
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < N_KINDS; i++) {
 		snprintf(text, sizeof(text), "192.0.2.%u", i + 1);
 		addr_parse(&conf[i].vip[0], text);
 		snprintf(text, sizeof(text), "2001:db8::%u", i + 1);
 		addr_parse(&conf[i].vip[1], text);
 		service[i] = (struct rules_service){
 			.conf = &conf[i], .interface = "lo", .seed = 1, .buckets = BUCKETS_MIN,
-			.hash = HASH_SOURCE_PORT, .action = action, .n_peers = 1, .peer = &peer[i / 2],
+			.hash = HASH_SOURCE_PORT, .action = action, .n_peers = 1, .peer = &peer[i == ROUTE],
+			.weight = { 0, 100, 100 },
 		};
 	}
-	service[1].old.owner = owner;
-	service[1].old.buckets = BUCKETS_MIN;
+	service[ANNOUNCE].old.owner = owner;
+	service[ANNOUNCE].old.buckets = BUCKETS_MIN;
 	for (i = 0; i < 2; i++) {
 		addr_parse(&peer[i].addr4, "192.0.2.9");
 		addr_parse(&peer[i].addr6, "2001:db8::9");
