@@ -70,6 +70,7 @@ struct rules_peer {
 	struct addr addr4, addr6;	/* next hop for IPv4 and IPv6 packets; family 0: none, nothing is handed */
 	char dev4[IFNAME_SIZE], dev6[IFNAME_SIZE];	/* tunnel device for IPv4, IPv6; "": none */
 	int ifindex4, ifindex6;			/* of these; 0: none */
+	uint16_t mtu;	/* larger ones must not go there by 'fwd', which tells nobody; 0: all may */
 };
 
 struct rules_service {

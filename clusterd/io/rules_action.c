@@ -225,6 +225,25 @@ static void hand_over_rule(struct rules_mk *b, unsigned int i, const struct rule
 
 /* ---- the chains ---- */
 
+/*
+ * 'fwd' drops without a word what the device does not take; 'dup', behind prerouting, tells the sender.
+ * Only where mid-stream packets are handed on at all.
+ */
+static void large_rule(struct rules_mk *b, unsigned int i, const struct rules_service *s,
+		       const struct rules_peer *p, bool v4)
+{
+	/* total length (RFC 791), payload length (RFC 8200 section 3) */
+	uint16_t most = htons((uint16_t)(v4 ? p->mtu : p->mtu - 40));
+
+	if (!p->mtu || !build_handed(s))
+		return;
+	mk_rule(b);
+	mk_is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
+	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, v4 ? IP4_LENGTH : IP6_LENGTH, 2, REG(0));
+	mk_cmp(b, NFT_CMP_GT, REG(0), &most, 2);
+	mk_to_stack(b, RULES_MARK_HAND | RULES_MARK_NODE(p->id) | RULES_MARK_SERVICE(i));
+}
+
 static void fwd_chain(struct rules_mk *b, unsigned int i, const struct rules_service *s,
 		      const struct rules_peer *p, int ifindex)
 {
@@ -233,6 +252,8 @@ static void fwd_chain(struct rules_mk *b, unsigned int i, const struct rules_ser
 	char name[OBJ_NAME];
 
 	mk_chain(b, chain(name, i, "fwd", p->id));
+	large_rule(b, i, s, p, true);
+	large_rule(b, i, s, p, false);
 	if (p->addr4.family && dev4)
 		hand_over_rule(b, i, s, &p->addr4, dev4);
 	if (p->addr6.family && dev6)

@@ -447,7 +447,8 @@ static void print_expr(const struct rules_expr *e, FILE *out)
 		fputc(']', out);
 		break;
 	case EXPR_CMP:
-		fprintf(out, " [r%u %s ", r, e->base == NFT_CMP_EQ ? "==" : "!=");
+		fprintf(out, " [r%u %s ", r, 
+			e->base == NFT_CMP_EQ ? "==" : e->base == NFT_CMP_GT ? ">" : "!=");
 		hex(out, e->data, e->len);
 		fputc(']', out);
 		break;

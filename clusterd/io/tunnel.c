@@ -527,6 +527,8 @@ static int fill(struct netif *n, struct device *d, const struct tunnel_want *w, 
 		index = device_ensure(n, d);
 	if (index < 0)
 		return index;
+	/* Over IPv6 nothing is fragmented on the way out. */
+	p->mtu = w->local.family == AF_INET6 && d->mtu <= UINT16_MAX ? (uint16_t)d->mtu : 0;
 	if (d->inner4) {
 		(void)netif_copy(p->dev4, sizeof(p->dev4), d->name);
 		p->ifindex4 = index;
