@@ -422,6 +422,9 @@ static void check_family(int family)
 	check_tiny(family);
 	check_echo(family);
 	check_errors(family);
+	ok(!sh("nft list ruleset >/dev/null && nft list map netdev clusterd s0_frag%d | grep -q elements",
+	       family == AF_INET ? 4 : 6),
+	   "nft lists what fragments have left behind");
 	check_freeze(family);
 	check_old(family);
 }
