@@ -75,6 +75,7 @@ static void ctl_layout(void *arg, struct ctl_layout *out)
 	case REHASH_NONE:
 		break;
 	case REHASH_FREEZE:
+	case REHASH_SWITCH:
 		out->phase = "freeze";
 		break;
 	case REHASH_MIXED:
@@ -154,20 +155,6 @@ static void ctl_path(void *arg, unsigned int node, struct ctl_path *out)
 
 /* ---- reload ---- */
 
-uint64_t control_config(const struct conf *c)
-{
-	uint64_t digest = conf_digest(c);
-	struct layout l;
-
-	conf_layout(c, &l);
-	/* FNV-1a over what the digest leaves out because it can change live. */
-	for (unsigned int i = 0; i < sizeof(l.hash) + 4; i++) {
-		digest ^= i < 4 ? l.buckets >> 8 * i & 0xff : l.hash[i - 4];
-		digest *= UINT64_C(0x100000001b3);
-	}
-	return digest;
-}
-
 static void note_change(void *arg, const char *section, const char *key, const char *old_text,
 			const char *new_text, bool live)
 {
@@ -221,7 +208,7 @@ static void apply_layout(struct turn *t, const struct conf *c)
 			t->conf.service[i].hash = c->service[k].hash;
 	}
 	conf_layout(&t->conf, &l);
-	if (agent_propose_layout(t->agent, &l, control_config(&t->conf), now_ms()))
+	if (agent_propose_layout(t->agent, &l, now_ms()))
 		log_msg(LOG_ERR, "reload", "the new hash or number of buckets is not possible");
 }
 

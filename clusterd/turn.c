@@ -578,7 +578,7 @@ static void fill_agent_params(struct turn *t, const struct turn_params *p)
 	a->repl.ignore_quorum = t->conf.quorum == QUORUM_IGNORE;
 	a->self = (uint8_t)t->self;
 	a->incarnation = p->incarnation;
-	a->config = control_config(&t->conf);
+	a->config = conf_digest(&t->conf);
 	/* A node out of the group for longer than any reconfiguration of it takes is not coming back. */
 	for (unsigned int i = 0; i < t->conf.n_nodes; i++)
 		memcpy(a->node_name[i + 1], t->conf.node[i].name, NAME_SIZE);

@@ -86,8 +86,6 @@ void turn_tick_group(struct turn *t, int64_t now);
 
 /* Fills t->ctx; the agent and the events are there. */
 void control_fill(struct turn *t);
-/* conf_digest() together with the layout: two nodes that differ in it cannot work together. */
-uint64_t control_config(const struct conf *c);
 /* t->ap gets what can change live, from t->conf. */
 void control_live_params(struct turn *t);
 /* As ctl_ctx.reload; 'arg' is the turn. */

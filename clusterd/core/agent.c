@@ -474,7 +474,6 @@ static void tick_ready(struct agent *a, int64_t now)
 		return;
 	a->ready.again = now + (repl_get_node(a->repl, a->p.self)->refused ? 2000 : 500);
 	m.u.ready.config = a->p.config;
-	m.u.ready.layout = a->p.repl.layout;
 	m.u.ready.weight = a->p.weight;
 	m.u.ready.hold_back = a->p.failback_manual;
 	m.u.ready.n_links = a->p.repl.n_services;
@@ -508,19 +507,14 @@ static void tick_fail(struct agent *a, int64_t now)
 	}
 }
 
-bool agent_can_ack(const struct agent *a)
-{
-	/* Without a lease we could not take what would be handed to us from the next phase on. */
-	return agent_in_step(a) && agent_self_online(a) && a->installed == a->version && a->leased;
-}
-
 /* What the plan under way waits for from us, once our kernel has it. */
 static void tick_plan_steps(struct agent *a, int64_t now)
 {
 	uint64_t plan = repl_plan(a->repl);
 	struct msg m = { .type = MSG_NONE };
 
-	if (!plan || !agent_can_ack(a))
+	/* Without a lease we could not take what would be handed to us from the next phase on. */
+	if (!plan || !agent_in_step(a) || !agent_self_online(a) || a->installed != a->version || !a->leased)
 		return;
 	m.u.plan.plan = plan;
 	if (repl_plan_ack(a->repl) && !mask_has(repl_plan_acks(a->repl), a->p.self) &&
@@ -732,7 +726,6 @@ int agent_new(struct agent **out, const struct agent_params *p, const struct age
 	if (!err)
 		err = exchange_new(a);
 	a->want = p->repl.layout;
-	a->want_config = p->config;
 	a->bitmap = calloc(1, BUCKETS_MAX / 8);
 	a->forced = calloc(1, BUCKETS_MAX / 8);
 	if (!err && (!a->bitmap || !a->forced))

@@ -34,7 +34,7 @@ struct agent_params {
 	struct repl_params repl;
 	uint8_t self;
 	uint64_t incarnation;
-	uint64_t config;		/* conf_digest(), with repl.layout */
+	uint64_t config;		/* conf_digest(): all that must be the same everywhere; not the layout */
 	uint16_t weight;
 	struct link link[SERVICES_MAX];
 	char node_name[NODES_MAX + 1][NAME_SIZE];	/* for events; "" = by number */
@@ -120,11 +120,11 @@ void agent_counted(struct agent *a, unsigned int service, const uint8_t *empty, 
 int agent_order(struct agent *a, enum order_type type, unsigned int node, uint16_t value,
 		const char **why, int64_t now);
 /*
- * After a reload: our configuration now wants that layout, and 'config' is conf_digest() with it.
- * It comes into force when all admitted nodes want it; see repl_layout().  Replaces what was wanted
- * before; wanting the layout in force takes a proposal back.  0, -EINVAL.
+ * After a reload: our configuration has that layout now.  It comes into force when all admitted nodes
+ * want it; see repl_layout().  Replaces what was wanted before; wanting the one in force takes a
+ * proposal back.  At first, agent_params.repl.layout is wanted.  0, -EINVAL.
  */
-int agent_propose_layout(struct agent *a, const struct layout *layout, uint64_t config, int64_t now);
+int agent_propose_layout(struct agent *a, const struct layout *layout, int64_t now);
 /* Clean stop: hands over, drains, BYE, then ops->stopped(). */
 void agent_stop(struct agent *a, int64_t now);
 

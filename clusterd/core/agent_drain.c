@@ -48,7 +48,7 @@ bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, 
 	memset(wanted, 0, buckets / 8);
 	a->counted_epoch[service] = repl_epoch(a->repl);
 	a->counted_switch[service] = repl_switched(a->repl);
-	if (repl_rehash_phase(a->repl) == REHASH_MIXED)
+	if (repl_old_layout(a->repl))
 		return layout_count_wanted(a, service, wanted) != 0;
 	for (uint32_t b = 0; b < buckets; b++) {
 		if (!draining_here(a, repl_get_bucket(a->repl, service, b)))
@@ -77,7 +77,7 @@ void agent_counted(struct agent *a, unsigned int service, const uint8_t *empty, 
 
 	if (a->counted_switch[service] != repl_switched(a->repl))
 		return;		/* its bits were other buckets */
-	if (repl_rehash_phase(a->repl) == REHASH_MIXED) {
+	if (repl_old_layout(a->repl)) {
 		layout_counted(a, service, empty, now);
 		return;
 	}

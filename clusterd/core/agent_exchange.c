@@ -263,8 +263,7 @@ static void decide(struct agent *a, int64_t now)
 	e->winner = newest(e, among);
 	const struct told *w = &e->told[e->winner];
 
-	a->theirs = w->config;
-	if (w->config != a->p.config && !layout_adopt(a, w->config) && !a->config_differs)
+	if (w->config != a->p.config && !a->config_differs)
 		agent_event(a, LOG_ERR, "CONFIG_DIFFERS", "this node's clusterd.ini differs from the "
 			    "majority's (%s has theirs): it takes no traffic", agent_name(a, e->winner));
 	a->config_differs = w->config != a->p.config;
@@ -374,12 +373,6 @@ void exchange_tick(struct agent *a, int64_t now)
 	    (a->config_differs && a->ex->phase == EX_IDLE))
 		return;
 	if (repl_majority(a->repl, a->members) || a->p.repl.n_nodes <= 2)
-		ask(a, now);
-}
-
-void exchange_ask(struct agent *a, int64_t now)
-{
-	if (a->up && mask_has(a->members, a->p.self))
 		ask(a, now);
 }
 

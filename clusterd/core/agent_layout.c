@@ -5,44 +5,23 @@
 
 #include "core/agent_priv.h"
 
-#define ASK_MS 50	/* the others have switched by then */
-
-int agent_propose_layout(struct agent *a, const struct layout *layout, uint64_t config, int64_t now)
+int agent_propose_layout(struct agent *a, const struct layout *layout, int64_t now)
 {
 	if (!layout_valid(layout))
 		return -EINVAL;
 	a->want = *layout;
-	a->want_config = config;
 	a->want_sent.again = now;
-	if (a->config_differs && layout_adopt(a, a->theirs)) {
-		/* What kept us out was a layout that is in force by now. */
-		a->config_differs = false;
-		exchange_ask(a, now);
-	}
-	layout_follow(a, now);
 	return 0;
-}
-
-bool layout_adopt(struct agent *a, uint64_t config)
-{
-	if (config != a->want_config)
-		return false;
-	a->p.config = config;
-	a->p.repl.layout = a->want;
-	return true;
 }
 
 void layout_follow(struct agent *a, int64_t now)
 {
-	if (a->synced && repl_config(a->repl))
-		layout_adopt(a, repl_config(a->repl));
 	if (a->followed == repl_switched(a->repl))
 		return;
 	a->followed = repl_switched(a->repl);
 	a->mixed_deadline = now + a->p.drain_timeout_ms;
 	a->mixed_empty = 0;
 	memset(a->next_count, 0, sizeof(a->next_count));
-	a->ask_at = now + ASK_MS;
 }
 
 /* Our wish has arrived: it is in force, or the group knows it. */
@@ -52,7 +31,7 @@ static bool known(const struct agent *a)
 
 	if (layout_equal(&a->want, repl_layout(a->repl)))
 		return !n->proposed;
-	return n->proposed && layout_equal(&a->want, &n->wanted) && n->wanted_config == a->want_config;
+	return n->proposed && layout_equal(&a->want, &n->wanted);
 }
 
 static void tick_want(struct agent *a, int64_t now)
@@ -60,22 +39,30 @@ static void tick_want(struct agent *a, int64_t now)
 	struct msg m = { .type = MSG_LAYOUT };
 
 	if (!agent_in_step(a) || !agent_self_online(a) || known(a) ||
-	    !agent_due(&a->want_sent, a->want_config, now))
+	    !agent_due(&a->want_sent, a->want.buckets, now))
 		return;
-	m.u.layout.config = a->want_config;
-	m.u.layout.layout = a->want;
+	m.u.layout = a->want;
 	agent_send(a, &m);
+}
+
+/*
+ * Admitted, and the kernel has our tables.  Without a lease it takes nothing, which is as good as
+ * frozen; and nobody is admitted meanwhile, for whom the lease may have to wait.
+ */
+static bool ready_for_step(const struct agent *a)
+{
+	return agent_in_step(a) && agent_self_online(a) && a->installed == a->version;
 }
 
 static void tick_freeze(struct agent *a, int64_t now)
 {
 	struct msg m = { .type = MSG_ACK };
 
-	if (!repl_freeze(a->repl) || !agent_can_ack(a) ||
+	if (!repl_rehash_ack(a->repl) || !ready_for_step(a) ||
 	    mask_has(repl_rehash_acks(a->repl), a->p.self) ||
-	    !agent_due(&a->freeze_ack, repl_rehash(a->repl), now))
+	    !agent_due(&a->freeze_ack, repl_rehash_ack(a->repl), now))
 		return;
-	m.u.plan.plan = repl_rehash(a->repl);
+	m.u.plan.plan = repl_rehash_ack(a->repl);
 	agent_send(a, &m);
 }
 
@@ -85,8 +72,9 @@ static void tick_mixed(struct agent *a, int64_t now)
 	bool empty = a->mixed_empty == all;
 	struct msg m = { .type = MSG_UNMIXED };
 
-	if (!mask_has(repl_mixed(a->repl), a->p.self) || !agent_in_step(a) || !agent_self_online(a) ||
-	    (!empty && now < a->mixed_deadline) ||
+	/* With the kernel on it: nobody hands on by the old layout when the mixture ends. */
+	if (repl_rehash_phase(a->repl) != REHASH_MIXED || !mask_has(repl_mixed(a->repl), a->p.self) ||
+	    !ready_for_step(a) || (!empty && now < a->mixed_deadline) ||
 	    !agent_due(&a->unmixed, repl_rehash(a->repl), now))
 		return;
 	m.u.unmixed.rehash = repl_rehash(a->repl);
@@ -94,26 +82,11 @@ static void tick_mixed(struct agent *a, int64_t now)
 	agent_send(a, &m);
 }
 
-/*
- * Nodes that started with the new configuration while the old one was in force wait outside, and
- * ask nothing: nothing would have come of it.
- */
-static void tick_ask(struct agent *a, int64_t now)
-{
-	if (!a->ask_at || now < a->ask_at)
-		return;
-	a->ask_at = 0;
-	if (agent_in_step(a) && agent_coordinator(a) == a->p.self && a->ex->phase == EX_IDLE &&
-	    (a->members & ~repl_online(a->repl)))
-		exchange_ask(a, now);
-}
-
 void layout_tick(struct agent *a, int64_t now)
 {
 	tick_want(a, now);
 	tick_freeze(a, now);
 	tick_mixed(a, now);
-	tick_ask(a, now);
 }
 
 static bool elsewhere(const struct agent *a, unsigned int service, uint32_t b)

@@ -62,8 +62,7 @@ struct agent {
 	struct repl *repl;
 
 	bool up, synced, primary;	/* primary: in step in a quorate view so far */
-	bool config_differs;		/* the cluster's majority runs another configuration, this one: */
-	uint64_t theirs;
+	bool config_differs;		/* the cluster's majority runs another configuration */
 	bool reachable, alone;
 	uint64_t members;
 	uint64_t crashed;		/* their processes died while their machines live */
@@ -93,14 +92,11 @@ struct agent {
 	struct drain_clock clocks[DRAIN_CLOCKS];
 	uint8_t *bitmap, *forced;
 
-	/* the layout that our configuration wants, with the digest of both */
-	struct layout want;
-	uint64_t want_config;
+	struct layout want;		/* of our configuration */
 	struct sent want_sent, freeze_ack, unmixed;
 	uint64_t followed;		/* the change of the layout that we know of */
 	int64_t mixed_deadline;		/* then connections of before it are given up */
 	uint32_t mixed_empty;		/* bit per service: no such connection was left here */
-	int64_t ask_at;			/* then let those in who waited for the change; 0: no need */
 
 	int64_t last_tick;
 	bool stopping, bye_sent, stopped;
@@ -124,8 +120,6 @@ void agent_send(struct agent *a, struct msg *m);
 void agent_apply(struct agent *a, const struct msg *m, int64_t now);
 /* True when 'what' is new or due for repetition; notes that it is sent now. */
 bool agent_due(struct sent *s, uint64_t what, int64_t now);
-/* May take part in a step of the whole cluster: admitted, leased, and the kernel has our tables. */
-bool agent_can_ack(const struct agent *a);
 /* After the whole state has changed. */
 void agent_state_loaded(struct agent *a, int64_t now);
 const char *agent_name(const struct agent *a, unsigned int id);
@@ -137,8 +131,6 @@ void agent_follow_note(struct agent *a, const struct repl_note *n, int64_t now);
 /* After the state has changed. */
 void layout_follow(struct agent *a, int64_t now);
 void layout_tick(struct agent *a, int64_t now);
-/* The majority runs that configuration, not ours.  True if it is what ours is about to become. */
-bool layout_adopt(struct agent *a, uint64_t config);
 /* The layouts are mixed: which buckets may hold what belongs elsewhere; and what was counted. */
 uint32_t layout_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted);
 void layout_counted(struct agent *a, unsigned int service, const uint8_t *empty, int64_t now);
@@ -159,8 +151,6 @@ bool exchange_void(const struct agent *a, const struct msg *m);
 bool exchange_settled(const struct agent *a);
 void exchange_message(struct agent *a, const struct msg *m, int64_t now);
 void exchange_tick(struct agent *a, int64_t now);
-/* Another round, for whoever is out of step. */
-void exchange_ask(struct agent *a, int64_t now);
 /* We do not trust our own state any more. */
 void exchange_heal(struct agent *a, int64_t now);
 

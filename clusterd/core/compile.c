@@ -37,7 +37,10 @@ static struct bucket_action inherit(const struct repl *r, const struct repl_buck
 	return act(BUCKET_MINE, NOBODY);
 }
 
-/* By the old layout a flow can be anywhere: whoever knows it serves it, and nobody resets it. */
+/*
+ * The layout changes: a flow can be anywhere.  Whoever knows it serves it, nobody resets it, and who
+ * gets it from one that goes by the other layout asks further.
+ */
 static struct bucket_action mixed(unsigned int self, unsigned int to)
 {
 	return to == self ? act(BUCKET_ADOPTING, NOBODY) : act(BUCKET_DRAINING, to);
@@ -75,7 +78,7 @@ struct bucket_action compile_bucket(const struct repl *r, unsigned int service, 
 	/* Not admitted: the lease is closed anyway, but as a front it hands on. */
 	if (repl_get_node(r, self)->state != NODE_ONLINE)
 		return act(BUCKET_FOREIGN, to);
-	if (repl_rehash_phase(r) == REHASH_MIXED)
+	if (repl_rehash_phase(r) != REHASH_NONE)
 		return mixed(self, to);
 	if (to == self && k->owner != self)
 		return inherit(r, k, self, lost);

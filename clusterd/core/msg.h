@@ -90,7 +90,6 @@ struct msg {
 			uint64_t config;	/* conf_digest() */
 			uint16_t weight;
 			bool hold_back;		/* failback = manual */
-			struct layout layout;	/* that goes with 'config' */
 			uint8_t n_links;	/* = services */
 			struct link link[SERVICES_MAX];
 		} ready;
@@ -108,10 +107,7 @@ struct msg {
 		struct { uint8_t type, node; uint16_t value; } order;
 		struct { uint8_t by, node; uint32_t term, gen; } clear;
 		struct { uint64_t epoch, digest; } digest;
-		struct {
-			uint64_t config;	/* conf_digest() with that layout */
-			struct layout layout;
-		} layout;
+		struct layout layout;
 		struct {
 			uint64_t rehash;	/* repl_rehash() */
 			bool forced;		/* drain_timeout: some are still there */

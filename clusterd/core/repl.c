@@ -451,7 +451,7 @@ static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
 		return;
 	if (n->state == NODE_ONLINE)	/* an older process of it; this one says that it is gone */
 		fail_node(r, m->from, FAIL_CRASH, m->from, fx);
-	if (r->rehash_phase == REHASH_FREEZE && repl_online(r))
+	if (repl_freeze(r) && repl_online(r))
 		return;		/* it will be over in a moment, and it asks again */
 	if (r->config != m->u.ready.config && repl_online(r)) {
 		if (!n->refused)
@@ -462,8 +462,6 @@ static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	}
 	if (!r->lineage)
 		r->lineage = (m->incarnation & ~UINT64_C(63)) | (m->from - 1u);
-	if (r->config != m->u.ready.config)
-		repl_layout_begin(r, &m->u.ready.layout);
 	r->config = m->u.ready.config;
 	r->dead &= ~node_bit(m->from);
 	n->state = NODE_ONLINE;
@@ -707,7 +705,7 @@ static int apply_order(struct repl *r, const struct msg *m, struct repl_fx *fx)
 
 static void apply_ack(struct repl *r, const struct msg *m, struct repl_fx *fx)
 {
-	repl_rehash_ack(r, m, fx);
+	repl_apply_rehash_ack(r, m, fx);
 	if (!m->u.plan.plan || m->u.plan.plan != repl_plan_ack(r) || mask_has(r->acks, m->from) ||
 	    r->node[m->from].state != NODE_ONLINE || r->node[m->from].incarnation != m->incarnation)
 		return;
@@ -725,7 +723,7 @@ int repl_apply(struct repl *r, const struct msg *m, struct repl_fx *fx)
 		return -EBADMSG;
 	switch (m->type) {
 	case MSG_READY:
-		if (m->u.ready.n_links > SERVICES_MAX || !layout_valid(&m->u.ready.layout))
+		if (m->u.ready.n_links > SERVICES_MAX)
 			return -EBADMSG;
 		apply_ready(r, m, fx);
 		break;

@@ -34,9 +34,9 @@
  * The layout, i.e. how packets become bucket numbers, changes for the whole cluster:
  *
  *   NONE --every admitted node wants the same other layout, nothing moves--> FREEZE --all ACK-->
- *   MIXED --all UNMIXED--> NONE
- *   FREEZE: nobody takes new flows.  MIXED: the new layout is in force; what lives elsewhere by the
- *   old one goes on there.  No plan begins before it is over; nobody is admitted in FREEZE.
+ *   SWITCH --all ACK--> MIXED --all UNMIXED--> NONE
+ *   FREEZE, SWITCH: nobody takes new flows, nobody is admitted.  SWITCH, MIXED: the new layout is in
+ *   force; what lives elsewhere by the old one goes on there.  No plan begins before it is over.
  */
 
 #include <stdbool.h>
@@ -60,10 +60,10 @@ struct repl_node {
 	bool hold_back;			/* returned, waits for 'failback' */
 	bool ever;			/* was admitted before */
 	bool refused;			/* asked for admission with another configuration */
-	bool proposed;			/* ONLINE, and wants another layout: 'wanted', with 'wanted_config' */
+	bool proposed;			/* ONLINE, and wants another layout: 'wanted' */
 	uint16_t weight_conf, weight_order;	/* weight_order: ORDER_AUTO = none */
 	uint32_t term;
-	uint64_t incarnation, wanted_config;
+	uint64_t incarnation;
 	struct layout wanted;
 	struct link link[SERVICES_MAX];
 };
@@ -174,21 +174,23 @@ void repl_holders(const struct repl *r, uint64_t lost, uint8_t holder[HOLDERS_MA
 
 /* ---- the layout ---- */
 
-enum repl_rehash { REHASH_NONE, REHASH_FREEZE, REHASH_MIXED };
+enum repl_rehash { REHASH_NONE, REHASH_FREEZE, REHASH_SWITCH, REHASH_MIXED };
 /* In force: all bucket numbers here are by it. */
 const struct layout *repl_layout(const struct repl *r);
 enum repl_rehash repl_rehash_phase(const struct repl *r);
 uint64_t repl_rehash(const struct repl *r);		/* epoch in which the rehash began, 0: none */
-uint64_t repl_rehash_acks(const struct repl *r);	/* FREEZE */
-/* MIXED: nodes that may still hold flows of the old layout elsewhere than the new one says. */
+/* What an ACK must name now: of FREEZE and SWITCH; 0: none is due. */
+uint64_t repl_rehash_ack(const struct repl *r);
+uint64_t repl_rehash_acks(const struct repl *r);
+/* SWITCH, MIXED: nodes that may still hold flows of the old layout elsewhere than the new one says. */
 uint64_t repl_mixed(const struct repl *r);
 /* Epoch of the last change of the layout; 0: never. */
 uint64_t repl_switched(const struct repl *r);
-/* FREEZE: every new flow is to be dropped. */
+/* FREEZE, SWITCH: every new flow is to be dropped. */
 bool repl_freeze(const struct repl *r);
-/* MIXED: the layout before; else NULL. */
+/* SWITCH, MIXED: the layout before; else NULL. */
 const struct layout *repl_old_layout(const struct repl *r);
-/* MIXED: by old bucket, who owned it (may be gone by now); else NULL.  Good until the next repl_apply(). */
+/* SWITCH, MIXED: by old bucket, who owned it (may be gone by now); else NULL.  Good until the next repl_apply(). */
 const uint8_t *repl_old_owner(const struct repl *r, unsigned int service);
 
 /* Snapshot: canonical bytes.  repl_save() needs repl_save_max() bytes of room. */

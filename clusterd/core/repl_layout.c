@@ -3,9 +3,10 @@
  * A change of the layout (how packets become bucket numbers), for the whole cluster at one message.
  *
  * No kernel may take a new flow by the new layout while another takes some by the old one: the same
- * flow could be two nodes'.  So nobody takes any, from each one's ACK of the freeze until its own
- * kernel has the new tables.  What is established goes on wherever it is (MIXED): everybody accepts
- * what its conntrack knows, and nobody resets anything.
+ * flow could be two nodes'.  So nobody takes any, from the moment at which all have ACKed the freeze
+ * until all have ACKed the new tables (a front that goes by the old ones would not find a new flow).
+ * What is established goes on wherever it is: everybody accepts what its conntrack knows, asks the
+ * others about the rest, and nobody resets anything.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,16 +19,26 @@ uint64_t repl_rehash(const struct repl *r) { return r->rehash; }
 uint64_t repl_rehash_acks(const struct repl *r) { return r->rehash_acks; }
 uint64_t repl_mixed(const struct repl *r) { return r->mixed; }
 uint64_t repl_switched(const struct repl *r) { return r->switched; }
-bool repl_freeze(const struct repl *r) { return r->rehash_phase == REHASH_FREEZE; }
+
+bool repl_freeze(const struct repl *r)
+{
+	return r->rehash_phase == REHASH_FREEZE || r->rehash_phase == REHASH_SWITCH;
+}
+
+uint64_t repl_rehash_ack(const struct repl *r)
+{
+	return r->rehash_phase == REHASH_FREEZE ? r->rehash :
+	       r->rehash_phase == REHASH_SWITCH ? r->switched : 0;
+}
 
 const struct layout *repl_old_layout(const struct repl *r)
 {
-	return r->rehash_phase == REHASH_MIXED ? &r->old : NULL;
+	return repl_two_layouts(r) ? &r->old : NULL;
 }
 
 const uint8_t *repl_old_owner(const struct repl *r, unsigned int service)
 {
-	return r->rehash_phase == REHASH_MIXED ? r->old_owner + (size_t)service * BUCKETS_MAX : NULL;
+	return repl_two_layouts(r) ? r->old_owner + (size_t)service * BUCKETS_MAX : NULL;
 }
 
 void repl_note(struct repl_fx *fx, enum repl_note_type type, unsigned int node, unsigned int by,
@@ -50,7 +61,6 @@ static bool admitted(const struct repl *r, const struct msg *m)
 static void forget(struct repl_node *n)
 {
 	n->proposed = false;
-	n->wanted_config = 0;
 	memset(&n->wanted, 0, sizeof(n->wanted));
 }
 
@@ -59,15 +69,14 @@ int repl_apply_layout(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	struct repl_node *n = &r->node[m->from];
 	uint64_t before = repl_node_digest(r, n);
 
-	if (!layout_valid(&m->u.layout.layout))
+	if (!layout_valid(&m->u.layout))
 		return -EBADMSG;
 	if (!admitted(r, m))
 		return 0;
 	forget(n);
-	if (!layout_equal(&m->u.layout.layout, &r->layout)) {
+	if (!layout_equal(&m->u.layout, &r->layout)) {
 		n->proposed = true;
-		n->wanted = m->u.layout.layout;
-		n->wanted_config = m->u.layout.config;
+		n->wanted = m->u.layout;
 	}
 	fx->changed = before != repl_node_digest(r, n);
 	if (fx->changed)
@@ -75,9 +84,9 @@ int repl_apply_layout(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	return 0;
 }
 
-void repl_rehash_ack(struct repl *r, const struct msg *m, struct repl_fx *fx)
+void repl_apply_rehash_ack(struct repl *r, const struct msg *m, struct repl_fx *fx)
 {
-	if (r->rehash_phase != REHASH_FREEZE || m->u.plan.plan != r->rehash || !admitted(r, m) ||
+	if (!m->u.plan.plan || m->u.plan.plan != repl_rehash_ack(r) || !admitted(r, m) ||
 	    mask_has(r->rehash_acks, m->from))
 		return;
 	r->rehash_acks |= node_bit(m->from);
@@ -99,7 +108,7 @@ void repl_layout_admitted(struct repl *r, unsigned int id)
 {
 	forget(&r->node[id]);
 	/* Its conntrack may hold flows of before: its machine need not have been away. */
-	if (r->rehash_phase == REHASH_MIXED)
+	if (repl_two_layouts(r))
 		r->mixed |= node_bit(id);
 }
 
@@ -109,16 +118,6 @@ void repl_layout_without(struct repl *r, unsigned int id, bool back)
 	r->rehash_acks &= ~node_bit(id);
 	if (!back)
 		r->mixed &= ~node_bit(id);
-}
-
-void repl_layout_begin(struct repl *r, const struct layout *l)
-{
-	if (layout_equal(l, &r->layout))
-		return;
-	r->layout = *l;
-	r->switched = r->epoch + 1;
-	for (unsigned int s = 0; s < r->p.n_services; s++)
-		memset(r->bucket[s], 0, l->buckets * sizeof(*r->bucket[s]));
 }
 
 /* ---- the steps ---- */
@@ -131,25 +130,25 @@ static bool agreed(const struct repl *r, uint64_t online)
 	for (uint64_t x = online; x; x &= x - 1) {
 		const struct repl_node *n = &r->node[mask_lowest(x)];
 
-		if (!n->proposed || n->wanted_config != first->wanted_config ||
-		    !layout_equal(&n->wanted, &first->wanted))
+		if (!n->proposed || !layout_equal(&n->wanted, &first->wanted))
 			return false;
 	}
 	return online != 0;
 }
 
+/* GRACE does not count: what is waited for could be long, and needs nothing that the change spoils. */
 static bool at_rest(const struct repl *r)
 {
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		if (repl_moving(r, s))
-			return false;
+		for (uint32_t b = 0; b < r->layout.buckets; b++)
+			if (r->bucket[s][b].phase != PHASE_STABLE && r->bucket[s][b].phase != PHASE_GRACE)
+				return false;
 	return !r->plan;
 }
 
 static void freeze(struct repl *r, const struct repl_node *first, struct repl_fx *fx)
 {
 	r->coming = first->wanted;
-	r->coming_config = first->wanted_config;
 	r->rehash_phase = REHASH_FREEZE;
 	r->rehash = r->epoch + 1;
 	r->rehash_acks = 0;
@@ -173,7 +172,6 @@ static void switch_over(struct repl *r, uint64_t online, struct repl_fx *fx)
 {
 	r->old = r->layout;
 	r->layout = r->coming;
-	r->config = r->coming_config;
 	r->mixed = online;
 	for (unsigned int s = 0; s < r->p.n_services; s++) {
 		remap(r->bucket[s], r->old_owner + (size_t)s * BUCKETS_MAX, r->old.buckets,
@@ -188,19 +186,25 @@ static void switch_over(struct repl *r, uint64_t online, struct repl_fx *fx)
 		if (layout_equal(&n->wanted, &r->layout))
 			forget(n);
 	}
-	r->rehash_phase = REHASH_MIXED;
+	r->rehash_phase = REHASH_SWITCH;
 	r->rehash_acks = 0;
 	r->switched = r->epoch + 1;
 	memset(&r->coming, 0, sizeof(r->coming));
-	r->coming_config = 0;
 	fx->tables = true;
 	repl_note(fx, NOTE_SWITCH, NOBODY, NOBODY, r->layout.buckets, 0);
+}
+
+static void thaw(struct repl *r, struct repl_fx *fx)
+{
+	r->rehash_phase = REHASH_MIXED;
+	r->rehash_acks = 0;
+	fx->tables = true;
 }
 
 static void end(struct repl *r, struct repl_fx *fx)
 {
 	r->rehash_phase = REHASH_NONE;
-	r->rehash = r->rehash_acks = r->mixed = r->coming_config = 0;
+	r->rehash = r->rehash_acks = r->mixed = 0;
 	memset(&r->coming, 0, sizeof(r->coming));
 	memset(&r->old, 0, sizeof(r->old));
 	fx->tables = true;
@@ -211,8 +215,12 @@ void repl_layout_step(struct repl *r, struct repl_fx *fx)
 {
 	uint64_t online = repl_online(r);
 
-	if (r->rehash_phase == REHASH_FREEZE && online && !(online & ~r->rehash_acks))
+	bool all = online && !(online & ~r->rehash_acks);
+
+	if (r->rehash_phase == REHASH_FREEZE && all)
 		switch_over(r, online, fx);
+	else if (r->rehash_phase == REHASH_SWITCH && all)
+		thaw(r, fx);
 	if (r->rehash_phase != REHASH_NONE && (!online || (r->rehash_phase == REHASH_MIXED && !r->mixed)))
 		end(r, fx);
 	if (r->rehash_phase == REHASH_NONE && agreed(r, online) && at_rest(r))
@@ -237,9 +245,10 @@ bool repl_layout_sound(const struct repl *r)
 		return !r->rehash && !r->rehash_acks && !r->mixed;
 	case REHASH_FREEZE:
 		return r->rehash && !r->plan && !r->mixed && online && layout_valid(&r->coming);
+	case REHASH_SWITCH:
 	case REHASH_MIXED:
-		return r->rehash && !r->plan && !r->rehash_acks && r->mixed && online &&
-		       layout_valid(&r->old);
+		return r->rehash && !r->plan && r->mixed && online && layout_valid(&r->old) &&
+		       (!r->rehash_acks || r->rehash_phase == REHASH_SWITCH) && r->switched > r->rehash;
 	}
 	return false;
 }

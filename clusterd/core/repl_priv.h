@@ -20,13 +20,12 @@ struct repl {
 	struct weights hw, hw_next;	/* behind heir(): committed, and by the plan under way */
 	struct repl_node node[NODES_MAX + 1];
 	uint8_t holder[HOLDERS_MAX];
-	/* The layout in force, and the rehash under way: its epoch; who has ACKed (FREEZE), ... */
+	/* The layout in force, and the rehash under way: its epoch; who has ACKed (FREEZE, SWITCH), ... */
 	struct layout layout;
 	enum repl_rehash rehash_phase;
 	uint64_t rehash, rehash_acks;
 	struct layout coming;		/* ... what is to come (FREEZE), ... */
-	uint64_t coming_config;
-	struct layout old;		/* ... what was, and who may still live by it (MIXED) */
+	struct layout old;		/* ... what was, and who may still live by it (SWITCH, MIXED) */
 	uint64_t mixed;
 	uint64_t switched;		/* epoch of the last change */
 	/*
@@ -34,7 +33,7 @@ struct repl {
 	 * greater part cost nothing.
 	 */
 	struct repl_bucket *bucket[SERVICES_MAX];
-	uint8_t *old_owner;		/* MIXED: [service][BUCKETS_MAX] */
+	uint8_t *old_owner;		/* SWITCH, MIXED: [service][BUCKETS_MAX] */
 	/* room to work */
 	uint8_t *owner, *pinned, *next;
 	struct assign_scratch *scratch;
@@ -64,13 +63,14 @@ void repl_note(struct repl_fx *fx, enum repl_note_type type, unsigned int node, 
 	       uint32_t n, uint32_t arg);
 int repl_apply_layout(struct repl *r, const struct msg *m, struct repl_fx *fx);
 void repl_apply_unmixed(struct repl *r, const struct msg *m, struct repl_fx *fx);
-void repl_rehash_ack(struct repl *r, const struct msg *m, struct repl_fx *fx);
+void repl_apply_rehash_ack(struct repl *r, const struct msg *m, struct repl_fx *fx);
 /* A node was admitted, or is not any more ('back': it may come back for its connections). */
 void repl_layout_admitted(struct repl *r, unsigned int id);
 void repl_layout_without(struct repl *r, unsigned int id, bool back);
-/* Nobody is admitted: another configuration begins. */
-void repl_layout_begin(struct repl *r, const struct layout *l);
 /* After any other change: what is due of the rehash. */
+/* The new layout is in force, and the old one not forgotten. */
+static inline bool repl_two_layouts(const struct repl *r)
+{ return r->rehash_phase == REHASH_SWITCH || r->rehash_phase == REHASH_MIXED; }
 void repl_layout_step(struct repl *r, struct repl_fx *fx);
 bool repl_layout_sound(const struct repl *r);
 

@@ -43,7 +43,7 @@ static uint64_t mix_node(uint64_t h, const struct repl_node *n, unsigned int n_s
 		   (uint64_t)n->proposed << 13 |
 		   (uint64_t)n->weight_conf << 16 | (uint64_t)n->weight_order << 32);
 	h = repl_mix(repl_mix(h, n->term), n->incarnation);
-	h = mix_layout(repl_mix(h, n->wanted_config), &n->wanted);
+	h = mix_layout(h, &n->wanted);
 	for (unsigned int s = 0; s < n_services; s++) {
 		for (unsigned int i = 0; i < 6; i++)
 			h = repl_mix(h, n->link[s].mac[i]);
@@ -57,8 +57,8 @@ static uint64_t mix_rehash(uint64_t h, const struct repl *r)
 	h = repl_mix(repl_mix(repl_mix(h, r->rehash_phase), r->rehash), r->rehash_acks);
 	h = repl_mix(repl_mix(h, r->mixed), r->switched);
 	if (r->rehash_phase == REHASH_FREEZE)
-		return repl_mix(mix_layout(h, &r->coming), r->coming_config);
-	if (r->rehash_phase != REHASH_MIXED)
+		return mix_layout(h, &r->coming);
+	if (!repl_two_layouts(r))
 		return h;
 	h = mix_layout(h, &r->old);
 	for (unsigned int s = 0; s < r->p.n_services; s++)
@@ -134,10 +134,8 @@ static void save_node(const struct repl *r, struct buf_w *w, unsigned int i)
 	buf_put16(w, n->weight_order);
 	buf_put32(w, n->term);
 	buf_put64(w, n->incarnation);
-	if (n->proposed) {
-		buf_put64(w, n->wanted_config);
+	if (n->proposed)
 		put_layout(w, &n->wanted);
-	}
 	for (unsigned int s = 0; s < r->p.n_services; s++) {
 		buf_put(w, n->link[s].mac, 6);
 		put_addr(w, &n->link[s].addr4);
@@ -152,9 +150,8 @@ static void save_rehash(const struct repl *r, struct buf_w *w)
 	if (r->rehash_phase == REHASH_NONE)
 		return;
 	buf_put64(w, r->rehash);
+	buf_put64(w, r->rehash_acks);
 	if (r->rehash_phase == REHASH_FREEZE) {
-		buf_put64(w, r->rehash_acks);
-		buf_put64(w, r->coming_config);
 		put_layout(w, &r->coming);
 		return;
 	}
@@ -219,12 +216,9 @@ static void load_node(struct repl *r, struct buf_r *b, unsigned int i, bool *bad
 	n->weight_order = buf_get16(b);
 	n->term = buf_get32(b);
 	n->incarnation = buf_get64(b);
-	n->wanted_config = 0;
 	memset(&n->wanted, 0, sizeof(n->wanted));
-	if (n->proposed) {
-		n->wanted_config = buf_get64(b);
+	if (n->proposed)
 		get_layout(b, &n->wanted);
-	}
 	*bad |= n->state > NODE_FAILED || f > 63;
 	for (unsigned int s = 0; s < r->p.n_services; s++) {
 		buf_get(b, n->link[s].mac, 6);
@@ -255,15 +249,14 @@ static bool load_rehash(struct repl *r, struct buf_r *b)
 
 	r->rehash_phase = bad ? REHASH_NONE : (enum repl_rehash)phase;
 	r->switched = buf_get64(b);
-	r->rehash = r->rehash_acks = r->mixed = r->coming_config = 0;
+	r->rehash = r->rehash_acks = r->mixed = 0;
 	memset(&r->coming, 0, sizeof(r->coming));
 	memset(&r->old, 0, sizeof(r->old));
 	if (phase == REHASH_NONE || bad)
 		return !bad;
 	r->rehash = buf_get64(b);
+	r->rehash_acks = buf_get64(b);
 	if (phase == REHASH_FREEZE) {
-		r->rehash_acks = buf_get64(b);
-		r->coming_config = buf_get64(b);
 		get_layout(b, &r->coming);
 		return true;
 	}

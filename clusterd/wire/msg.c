@@ -40,8 +40,7 @@ static bool addr_valid(const struct addr *a, uint8_t family)
 
 static bool ready_valid(const struct msg *m)
 {
-	if (m->u.ready.n_links > SERVICES_MAX || m->u.ready.weight > 1000 ||
-	    !layout_valid(&m->u.ready.layout))
+	if (m->u.ready.n_links > SERVICES_MAX || m->u.ready.weight > 1000)
 		return false;
 	for (unsigned int i = 0; i < m->u.ready.n_links; i++)
 		if (!addr_valid(&m->u.ready.link[i].addr4, AF_INET) ||
@@ -96,7 +95,7 @@ static bool msg_valid(const struct msg *m)
 	case MSG_CLEAR_ACK:
 		return id_valid(m->u.clear.by) && id_valid(m->u.clear.node);
 	case MSG_LAYOUT:
-		return layout_valid(&m->u.layout.layout);
+		return layout_valid(&m->u.layout);
 	case MSG_UNMIXED:
 	case MSG_ROUND:
 	case MSG_STATE:
@@ -133,7 +132,6 @@ static void put_ready(struct buf_w *w, const struct msg *m)
 	buf_put64(w, m->u.ready.config);
 	buf_put16(w, m->u.ready.weight);
 	buf_put8(w, m->u.ready.hold_back);
-	put_layout(w, &m->u.ready.layout);
 	buf_put8(w, m->u.ready.n_links);
 	for (unsigned int i = 0; i < m->u.ready.n_links; i++) {
 		const struct link *l = &m->u.ready.link[i];
@@ -217,8 +215,7 @@ static void put_body(struct buf_w *w, const struct msg *m)
 		buf_put64(w, m->u.digest.digest);
 		break;
 	case MSG_LAYOUT:
-		buf_put64(w, m->u.layout.config);
-		put_layout(w, &m->u.layout.layout);
+		put_layout(w, &m->u.layout);
 		break;
 	case MSG_UNMIXED:
 		buf_put64(w, m->u.unmixed.rehash);
@@ -299,7 +296,6 @@ static void get_ready(struct buf_r *r, struct msg *m)
 	m->u.ready.config = buf_get64(r);
 	m->u.ready.weight = buf_get16(r);
 	m->u.ready.hold_back = get_bool(r);
-	get_layout(r, &m->u.ready.layout);
 	m->u.ready.n_links = buf_get8(r);
 	if (m->u.ready.n_links > SERVICES_MAX) {
 		r->err = true;
@@ -387,8 +383,7 @@ static void get_body(struct buf_r *r, struct msg *m)
 		m->u.digest.digest = buf_get64(r);
 		break;
 	case MSG_LAYOUT:
-		m->u.layout.config = buf_get64(r);
-		get_layout(r, &m->u.layout.layout);
+		get_layout(r, &m->u.layout);
 		break;
 	case MSG_UNMIXED:
 		m->u.unmixed.rehash = buf_get64(r);

@@ -18,7 +18,7 @@
  *     ROUND       round 4
  *     STATE       round 4, epoch 8, digest 8, lineage 8, config 8, dead 8, primary 1
  *     SNAP        round 4, index 4, offset 4, total 4, size 4, data
- *     READY       config 8, weight 2, hold_back 1, layout, n_links 1, then per link:
+ *     READY       config 8, weight 2, hold_back 1, n_links 1, then per link:
  *                 MAC 6, IPv4: kind 1 (0 none, 4) and 4 bytes if any, IPv6: kind 1 (0, 6) and 16
  *     FAIL        node 1, kind 1, term 4
  *     BYE, PLAN   nothing
@@ -28,10 +28,8 @@
  *     ORDER       type 1, node 1, value 2
  *     CLEAR_REQ, CLEAR_ACK   by 1, node 1, term 4, gen 4
  *     DIGEST      epoch 8, digest 8
- *     LAYOUT      config 8, layout
+ *     LAYOUT      buckets 4, hash of each service 16 (SERVICES_MAX; 0 beyond the last)
  *     UNMIXED     rehash 8, forced 1
- *
- *     layout: buckets 4, hash of each service 16 (SERVICES_MAX; 0 beyond the last)
  *
  * Magic and version keep their place in every version to come; everything else may move.
  * The hash only tells a wrong configuration; who may send at all is for corosync's key to say.

@@ -79,7 +79,6 @@ static void ready(unsigned int id)
 
 	m.incarnation = incarnation++;
 	m.u.ready.weight = 100;
-	m.u.ready.layout.buckets = BUCKETS_MAX;
 	m.u.ready.n_links = 1;
 	apply(STEP_READY, &m, 0);
 }

@@ -154,7 +154,7 @@ static void check_flows(struct sim *s, unsigned int service, uint32_t b)
 		enum flow_rule rule = f->forced ? FLOW_ANY : s->node[f->holder].flow_rule;
 
 		/* An heir's: not all fronts may know it yet. */
-		if (st == 1 && s->handed >> service & 1 && s->gap_limit[service][b])
+		if (st == 1 && s->handed >> service & 1 && s->gap_limit[service][b] && !s->strict)
 			rule = FLOW_NO_RESET;
 
 		if ((st == 2 && rule != FLOW_ANY) || (st == 1 && rule == FLOW_STRICT)) {

@@ -276,18 +276,13 @@ static const struct agent_ops ops = {
 	.send = op_send, .lease = op_lease, .event = op_event, .stopped = op_stopped,
 };
 
-static uint64_t config_of(const struct layout *file)
-{
-	return 0xc0ffee + file->buckets * UINT64_C(31) + file->hash[0] * UINT64_C(7) + file->hash[1];
-}
-
 static void agent_make(struct sim *s, struct node *n)
 {
 	struct agent_params p = {
 		.repl = { .n_nodes = (uint8_t)s->p.n_nodes, .n_services = (uint8_t)s->p.n_services,
 			  .layout = n->file, .ignore_quorum = s->p.ignore_quorum,
 			  .salt = { 0x1234567, 0x89abcde }, .n_vips = (uint16_t)s->n_vips },
-		.self = n->id, .incarnation = n->incarnation, .config = config_of(&n->file),
+		.self = n->id, .incarnation = n->incarnation, .config = 0xc0ffee,
 		.weight = n->weight, .failback_manual = s->p.failback_manual,
 		.failback_delay_ms = s->p.failback_delay_ms,
 		.drain_timeout_ms = s->p.drain_timeout_ms, .grace_ms = s->p.grace_ms,
@@ -406,7 +401,7 @@ void node_reload(struct sim *s, struct node *n, const struct layout *file)
 	if (!n->running)
 		return;
 	trace(s, n->id, "reload: %u buckets, hash %u", file->buckets, file->hash[0]);
-	if (agent_propose_layout(n->agent, file, config_of(file), node_ms(s, n)))
+	if (agent_propose_layout(n->agent, file, node_ms(s, n)))
 		sim_fail(s, n->id, "agent_propose_layout() failed");
 	node_settle(s, n);
 }

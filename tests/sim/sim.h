@@ -12,7 +12,8 @@
  *   node.c      a machine: processes, threads and the queues between them, clocks
  *   kernel.c    its kernel: bucket tables, the lease, connections; and what must always hold
  *   packet.c    the way of one packet through the kernels
- *   scenario.c  scripts with faults and what must hold in each
+ *   script.c    what scripts are made of
+ *   scenario.c, rehash.c   scripts with faults and what must hold in each
  *   main.c      command line
  *
  * All times are microseconds of simulated time unless a name says otherwise.
@@ -183,6 +184,7 @@ struct sim {
 	unsigned int n_vips;
 	int64_t unheld_since[SIM_VIPS];	/* 0: somebody answers */
 	int64_t unheld_limit;		/* <0: any */
+	bool strict;			/* FLOW_STRICT holds even for buckets that may be silent */
 	struct flow *flows[SIM_SERVICES][SIM_BUCKETS];
 	uint32_t next_flow, n_flows;
 	bool no_syn;

@@ -3,17 +3,16 @@
 #include "agent_common.h"
 
 static const struct layout twice = { .buckets = 2 * BUCKETS };
-#define NEW_CONFIG 78
 
-static void propose(unsigned int i, const struct layout *l, uint64_t config)
+static void propose(unsigned int i, const struct layout *l)
 {
-	assert_int_equal(agent_propose_layout(box[i].a, l, config, now), 0);
+	assert_int_equal(agent_propose_layout(box[i].a, l, now), 0);
 }
 
 static void all_propose(void)
 {
 	for (unsigned int i = 1; i <= n_nodes; i++)
-		propose(i, &twice, NEW_CONFIG);
+		propose(i, &twice);
 }
 
 static bool waits(unsigned int i)
@@ -28,18 +27,17 @@ static void reload_of_all_nodes_changes_the_layout(void **state)
 {
 	(void)state;
 	running(3);
-	propose(1, &twice, NEW_CONFIG);
-	propose(2, &twice, NEW_CONFIG);
+	propose(1, &twice);
+	propose(2, &twice);
 	run(2000);
 	assert_true(waits(1) && !waits(3));
 	assert_int_equal(box[1].n_sent[MSG_LAYOUT], 1);	/* once is enough */
 	assert_int_equal(repl_layout(repl(1))->buckets, BUCKETS);
-	propose(3, &twice, NEW_CONFIG);
+	propose(3, &twice);
 	run(2000);
 	for (unsigned int i = 1; i <= 3; i++) {
 		assert_false(waits(i));
 		assert_int_equal(repl_layout(repl(i))->buckets, 2 * BUCKETS);
-		assert_int_equal(repl_config(repl(i)), NEW_CONFIG);
 		assert_int_equal(repl_rehash_phase(repl(i)), REHASH_NONE);
 		assert_null(silent(i));
 	}
@@ -53,17 +51,17 @@ static void wish_is_repeated_until_it_shows_and_can_be_taken_back(void **state)
 	(void)state;
 	running(3);
 	box[1].view = 0;			/* what it says goes nowhere */
-	propose(1, &twice, NEW_CONFIG);
+	propose(1, &twice);
 	run(1000);
 	assert_in_range(box[1].n_sent[MSG_LAYOUT], 3, 5);
 	box[1].view = all();
 	run(500);
 	assert_true(repl_get_node(repl(2), 1)->proposed);
-	propose(1, &first, 77);
+	propose(1, &first);
 	run(500);
 	assert_false(repl_get_node(repl(2), 1)->proposed);
 	assert_false(waits(1));
-	assert_int_equal(agent_propose_layout(box[1].a, &(struct layout){ .buckets = 63 }, 1, now), -EINVAL);
+	assert_int_equal(agent_propose_layout(box[1].a, &(struct layout){ .buckets = 63 }, now), -EINVAL);
 }
 
 static void nobody_says_frozen_before_its_kernel_is(void **state)
@@ -117,7 +115,7 @@ static void drain_timeout_ends_the_mixture(void **state)
 	assert_true(saw(&box[2], "DRAIN_TIMEOUT"));
 }
 
-static void node_that_started_with_the_new_configuration_comes_in_after_the_change(void **state)
+static void node_that_started_with_the_new_file_works_by_the_layout_in_force(void **state)
 {
 	(void)state;
 	running(3);
@@ -127,36 +125,35 @@ static void node_that_started_with_the_new_configuration_comes_in_after_the_chan
 	lost_at(3, 2);
 	run(500);
 	start(2, 201);
-	box[2].p.config = NEW_CONFIG;
 	box[2].p.repl.layout = twice;
 	boot(2);
 	view(all(), 0);
 	run(4000);
-	assert_non_null(silent(2));
-	assert_int_equal(repl_get_node(repl(1), 2)->state, NODE_FAILED);
-	propose(1, &twice, NEW_CONFIG);
-	propose(3, &twice, NEW_CONFIG);
+	assert_null(silent(2));
+	assert_true(waits(2));
+	assert_int_equal(repl_layout(repl(2))->buckets, BUCKETS);
+	assert_true(repl_get_node(repl(1), 2)->proposed);
+	propose(1, &twice);
+	propose(3, &twice);
 	run(4000);
 	assert_null(silent(2));
 	assert_int_equal(repl_layout(repl(2))->buckets, 2 * BUCKETS);
 	same_state();
 }
 
-/* Cut off while the others changed over: it had been reloaded, so it can follow. */
+/* Cut off while the others changed over; its file is of before. */
 static void node_that_was_away_during_the_change_follows(void **state)
 {
 	(void)state;
 	running(3);
-	propose(3, &twice, NEW_CONFIG);
-	run(300);
 	view(3, 0);
 	box[3].view = 4;
 	agent_view(box[3].a, 4, 0, now);
 	fenced(&box[3]);
 	lost_at(1, 3);
 	lost_at(2, 3);
-	propose(1, &twice, NEW_CONFIG);
-	propose(2, &twice, NEW_CONFIG);
+	propose(1, &twice);
+	propose(2, &twice);
 	run(3000);
 	assert_int_equal(repl_layout(repl(1))->buckets, 2 * BUCKETS);
 	assert_int_equal(repl_layout(repl(3))->buckets, BUCKETS);
@@ -164,29 +161,10 @@ static void node_that_was_away_during_the_change_follows(void **state)
 	run(5000);
 	assert_null(silent(3));
 	assert_int_equal(repl_layout(repl(3))->buckets, 2 * BUCKETS);
-	same_state();
-}
-
-/* The same, but its file was replaced only afterwards. */
-static void node_reloaded_too_late_comes_in_with_its_reload(void **state)
-{
-	(void)state;
-	running(3);
-	view(3, 0);
-	box[3].view = 4;
-	agent_view(box[3].a, 4, 0, now);
-	fenced(&box[3]);
-	lost_at(1, 3);
-	lost_at(2, 3);
-	propose(1, &twice, NEW_CONFIG);
-	propose(2, &twice, NEW_CONFIG);
-	run(3000);
-	view(all(), 0);
-	run(3000);
-	assert_string_equal(silent(3), "this node's clusterd.ini differs from the cluster's");
-	propose(3, &twice, NEW_CONFIG);
-	run(3000);
-	assert_null(silent(3));
+	assert_true(waits(3));
+	propose(3, &twice);
+	run(500);
+	assert_false(waits(3));
 	same_state();
 }
 
@@ -200,9 +178,8 @@ int main(void)
 		T(nobody_says_frozen_before_its_kernel_is),
 		T(layouts_stay_mixed_while_connections_live_elsewhere),
 		T(drain_timeout_ends_the_mixture),
-		T(node_that_started_with_the_new_configuration_comes_in_after_the_change),
+		T(node_that_started_with_the_new_file_works_by_the_layout_in_force),
 		T(node_that_was_away_during_the_change_follows),
-		T(node_reloaded_too_late_comes_in_with_its_reload),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -179,23 +179,29 @@ static void mixed_layouts_let_everybody_keep_what_it_knows(void **state)
 	struct repl *r = settled(3);
 	struct msg m = base(MSG_LAYOUT, 1);
 
-	m.u.layout.config = CONFIG + 1;
-	m.u.layout.layout = (struct layout){ .buckets = 2 * BUCKETS };
+	m.u.layout = (struct layout){ .buckets = 2 * BUCKETS };
 	for (unsigned int i = 1; i <= 3; i++) {
 		m.from = (uint8_t)i;
 		m.incarnation = i * 100;
 		apply(r, m);
 	}
 	assert_true(repl_freeze(r));
-	for (uint32_t b = 0; b < BUCKETS; b++)	/* the freeze is a matter of the whole service */
-		check(r, b, repl_get_bucket(r, 0, b)->owner, 0, M, NOBODY);
-	m = base(MSG_ACK, 1);
-	m.u.plan.plan = repl_rehash(r);
-	for (unsigned int i = 1; i <= 3; i++) {
-		m.from = (uint8_t)i;
-		m.incarnation = i * 100;
-		apply(r, m);
+	for (uint32_t b = 0; b < BUCKETS; b++) {
+		unsigned int owner = repl_get_bucket(r, 0, b)->owner;
+
+		for (unsigned int self = 1; self <= 3; self++)
+			check(r, b, self, 0, self == owner ? D : R, self == owner ? NOBODY : owner);
 	}
+	for (unsigned int k = 0; k < 2; k++) {
+		m = base(MSG_ACK, 1);
+		m.u.plan.plan = repl_rehash_ack(r);
+		for (unsigned int i = 1; i <= 3; i++) {
+			m.from = (uint8_t)i;
+			m.incarnation = i * 100;
+			apply(r, m);
+		}
+	}
+	assert_false(repl_freeze(r));
 	assert_non_null(repl_old_layout(r));
 	for (uint32_t b = 0; b < 2 * BUCKETS; b++) {
 		unsigned int owner = repl_get_bucket(r, 0, b)->owner, heir = repl_heir(r, 0, b, node_bit(owner));

@@ -236,7 +236,6 @@ static void say(struct member *n, bool calm)
 		m.type = MSG_READY;
 		m.u.ready.config = 1;
 		m.u.ready.weight = 100;
-		m.u.ready.layout = params.layout;
 		m.u.ready.hold_back = one_in(4);
 		m.u.ready.n_links = 1;
 		send(n, m, NULL);

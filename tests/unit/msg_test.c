@@ -46,8 +46,6 @@ static unsigned int samples(struct msg *m)
 	s->u.ready.config = 0x5152535455565758;
 	s->u.ready.weight = 1000;
 	s->u.ready.hold_back = true;
-	s->u.ready.layout.buckets = BUCKETS_MAX;
-	memset(s->u.ready.layout.hash, 3, SERVICES_MAX);
 	s->u.ready.n_links = SERVICES_MAX;
 	for (unsigned int i = 0; i < SERVICES_MAX; i++) {
 		memset(s->u.ready.link[i].mac, (int)(i + 1), 6);
@@ -55,9 +53,7 @@ static unsigned int samples(struct msg *m)
 		if (i % 2)
 			assert_int_equal(addr_parse(&s->u.ready.link[i].addr6, "fd77::1"), 0);
 	}
-	s = ADD(READY);
-	s->u.ready.config = 1;
-	s->u.ready.layout.buckets = BUCKETS_MIN;
+	ADD(READY)->u.ready.config = 1;
 	s = ADD(FAIL);
 	s->u.fail.node = 64;
 	s->u.fail.kind = FAIL_SELF;
@@ -95,10 +91,9 @@ static unsigned int samples(struct msg *m)
 	s->u.digest.epoch = 0xb1b2b3b4b5b6b7b8;
 	s->u.digest.digest = 0xc1c2c3c4c5c6c7c8;
 	s = ADD(LAYOUT);
-	s->u.layout.config = 0xd1d2d3d4d5d6d7d8;
-	s->u.layout.layout.buckets = 4096;
+	s->u.layout.buckets = 4096;
 	for (unsigned int i = 0; i < SERVICES_MAX; i++)
-		s->u.layout.layout.hash[i] = (uint8_t)(i + 1);
+		s->u.layout.hash[i] = (uint8_t)(i + 1);
 	s = ADD(UNMIXED);
 	s->u.unmixed.rehash = 0xe1e2e3e4e5e6e7e8;
 	s->u.unmixed.forced = true;
@@ -153,8 +148,7 @@ static void test_golden(void **state)
 	};
 	static const uint8_t ready[] = {
 		'C', 'D', 'G', 'M', 2, 4, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9,
-		0, 0, 0, 0, 0, 0, 0, 5, 0, 100, 1,
-		0, 0, 16, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 1,
+		0, 0, 0, 0, 0, 0, 0, 5, 0, 100, 1, 1,
 		2, 0, 0, 0, 0, 7, 4, 10, 77, 0, 1,
 		6, 0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
 	};
@@ -172,8 +166,7 @@ static void test_golden(void **state)
 	assert_memory_equal(buf, fail, sizeof(fail));
 
 	m = (struct msg){ .type = MSG_READY, .from = 2, .incarnation = 9,
-			  .u.ready = { .config = 5, .weight = 100, .hold_back = true, .n_links = 1,
-				       .layout = { .buckets = 4096, .hash = { 1, 2, [15] = 7 } } } };
+			  .u.ready = { .config = 5, .weight = 100, .hold_back = true, .n_links = 1 } };
 	memcpy(m.u.ready.link[0].mac, "\2\0\0\0\0\7", 6);
 	addr_parse(&m.u.ready.link[0].addr4, "10.77.0.1");
 	addr_parse(&m.u.ready.link[0].addr6, "fd77::1");
@@ -259,13 +252,13 @@ static void test_ranges(void **state)
 	assert_int_equal(decode_with(MSG_SNAP, 32, 0x02), -EBADMSG);	/* total > 16 MiB */
 	assert_int_equal(decode_with(MSG_READY, 28, 0x04), -EBADMSG);	/* weight 2024 */
 	assert_int_equal(decode_with(MSG_READY, 30, 2), -EBADMSG);	/* a bool */
-	assert_int_equal(decode_with(MSG_READY, 33, 1), -EBADMSG);	/* not a power of two */
-	assert_int_equal(decode_with(MSG_READY, 51, SERVICES_MAX + 1), -EBADMSG);
-	assert_int_equal(decode_with(MSG_READY, 51, SERVICES_MAX - 1), -EBADMSG);
-	assert_int_equal(decode_with(MSG_READY, 58, 6), -EBADMSG);	/* IPv6 where IPv4 goes */
-	assert_int_equal(decode_with(MSG_LAYOUT, 30, 0), -EBADMSG);	/* no bucket */
-	assert_int_equal(decode_with(MSG_LAYOUT, 29, 2), -EBADMSG);	/* twice BUCKETS_MAX, and more */
-	assert_int_equal(decode_with(MSG_LAYOUT, 32, 200), 0);		/* a hash that we do not know */
+	assert_int_equal(decode_with(MSG_READY, 31, SERVICES_MAX + 1), -EBADMSG);
+	assert_int_equal(decode_with(MSG_READY, 31, SERVICES_MAX - 1), -EBADMSG);
+	assert_int_equal(decode_with(MSG_READY, 38, 6), -EBADMSG);	/* IPv6 where IPv4 goes */
+	assert_int_equal(decode_with(MSG_LAYOUT, 22, 0), -EBADMSG);	/* no bucket */
+	assert_int_equal(decode_with(MSG_LAYOUT, 21, 2), -EBADMSG);	/* twice BUCKETS_MAX, and more */
+	assert_int_equal(decode_with(MSG_LAYOUT, 23, 1), -EBADMSG);	/* not a power of two */
+	assert_int_equal(decode_with(MSG_LAYOUT, 24, 200), 0);		/* a hash that we do not know */
 	assert_int_equal(decode_with(MSG_UNMIXED, 28, 2), -EBADMSG);	/* a bool */
 	assert_int_equal(decode_with(MSG_DRAINED, 20, SERVICES_MAX), -EBADMSG);
 	assert_int_equal(decode_with(MSG_DRAINED, 21, 2), -EBADMSG);

@@ -41,7 +41,6 @@ static inline struct msg ready_as(unsigned int from, uint64_t incarnation, bool 
 	m.u.ready.config = CONFIG;
 	m.u.ready.weight = 100;
 	m.u.ready.hold_back = hold_back;
-	m.u.ready.layout = params.layout;
 	m.u.ready.n_links = 2;
 	m.u.ready.link[0].mac[5] = (uint8_t)from;
 	return m;
@@ -166,8 +165,12 @@ static inline void all_adopt(struct repl *r)
 static inline void all_drain(struct repl *r)
 {
 	for (unsigned int i = 1; i <= N; i++)
-		for (unsigned int s = 0; s < params.n_services; s++)
-			apply(r, drained(i, s, repl_epoch(r), all_ones));
+		for (unsigned int s = 0; s < params.n_services; s++) {
+			struct msg m = drained(i, s, repl_epoch(r), all_ones);
+
+			m.u.drained.size = repl_layout(r)->buckets / 8;
+			apply(r, m);
+		}
 }
 
 /* One plan from beginning to end. */

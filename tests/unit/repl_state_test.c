@@ -189,12 +189,11 @@ static struct msg random_message(const struct repl *r)
 	case 21: case 22:
 		m = base(MSG_LAYOUT, from);
 		m.incarnation = repl_get_node(r, from)->incarnation + (rnd() % 8 == 0);
-		m.u.layout.layout.buckets = BUCKETS << (repl_switched(r) / 8 % 2);
-		m.u.layout.layout.hash[0] = rnd() % 16 == 0;
-		m.u.layout.config = CONFIG;
+		m.u.layout.buckets = BUCKETS << (repl_switched(r) / 8 % 2);
+		m.u.layout.hash[0] = rnd() % 16 == 0;
 		return m;
 	case 23: case 24:
-		m = plan_step(MSG_ACK, from, repl_rehash(r) + (rnd() % 8 == 0));
+		m = plan_step(MSG_ACK, from, repl_rehash_ack(r) + (rnd() % 8 == 0));
 		m.incarnation = repl_get_node(r, from)->incarnation;
 		return m;
 	case 25:
@@ -215,7 +214,7 @@ static struct msg random_message(const struct repl *r)
 
 static void replicas_fed_the_same_messages_stay_the_same(void **state)
 {
-	unsigned int changed = 0, seen[PHASES_N] = { 0 }, rehash[3] = { 0 };
+	unsigned int changed = 0, seen[PHASES_N] = { 0 }, rehash[4] = { 0 };
 
 	(void)state;
 	for (unsigned int round = 0; round < 5; round++) {
@@ -249,7 +248,7 @@ static void replicas_fed_the_same_messages_stay_the_same(void **state)
 		repl_free(b);
 	}
 	assert_true(changed > 9000);
-	assert_true(rehash[REHASH_FREEZE] > 100 && rehash[REHASH_MIXED] > 100);
+	assert_true(rehash[REHASH_FREEZE] > 100 && rehash[REHASH_SWITCH] > 100 && rehash[REHASH_MIXED] > 100);
 	for (unsigned int p = 0; p < PHASES_N; p++)
 		assert_true(seen[p] > 100);
 }
