@@ -444,7 +444,7 @@ static void check_flood(void)
 
 int main(void)
 {
-	alarm(240u * (unsigned int)lab_slow());
+	alarm(240);
 	signal(SIGPIPE, SIG_IGN);
 	srandom(1);
 	handed_make();

@@ -8,7 +8,8 @@ import lab as labs
 import measure
 from lab import CLIENT4, CLIENT6, VIP4, VIP6, wait
 
-LEASE_MS = 150
+SLOW = labs.SLOW
+LEASE_MS = 150 * SLOW
 CASES = []
 
 
@@ -20,15 +21,16 @@ class Failed(Exception):
     pass
 
 
-def case(nodes=3, conf=None, bare=False, timeout=90, fresh=False, router=False, needs=None):
+def case(nodes=3, conf=None, bare=False, timeout=90, fresh=False, router=False, needs=None, alike=False):
     """
     Marks a test.  It gets a settled cluster of 'nodes' with 'conf' (see lab.Lab); tests that ask for
     the same one share it.  bare: the nodes are on, nothing runs and clusterd is not needed.
     fresh: nothing was started yet and the lab is thrown away afterwards.  router: see lab.Lab.
     needs(): called before anything is started; says what this kernel lacks, or None.
+    alike: if the test before had the same nodes and [cluster] settings, only clusterd starts again.
     """
     def mark(func):
-        func.router, func.needs = router, needs
+        func.router, func.needs, func.alike = router, needs, alike
         func.nodes, func.conf, func.bare, func.timeout, func.fresh = nodes, conf, bare, timeout, fresh
         CASES.append(func)
         return func
@@ -76,7 +78,7 @@ class Watched:
             self.loads.append(c.load("hold", conns=self.conns))
         if self.udp:
             self.loads.append(c.load("udp", rate=200, ports="30000:200"))
-        time.sleep(self.baseline)
+        time.sleep(self.baseline * SLOW)
         return self
 
     def mark(self):
@@ -230,4 +232,4 @@ def note(c, text):
 
 __all__ = ["case", "expect", "same", "few", "Skip", "Failed", "Watched", "once", "serves_evenly",
            "note", "wait", "measure", "labs", "addresses", "VIP4", "VIP6", "CLIENT4", "CLIENT6",
-           "LEASE_MS", "time"]
+           "LEASE_MS", "SLOW", "time"]

@@ -33,6 +33,7 @@ import time
 
 import measure
 import sandbox
+from measure import SLOW
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -78,20 +79,29 @@ system {
 """
 
 
+# [cluster]'s times on a slow machine are these times SLOW, or those that the test asks for.
+TIMES = {"token": "1s", "lease": "150ms", "hang": "1s", "failback_delay": "500ms", "drain_timeout": "60s"}
+
+
 class LabError(Exception):
     pass
 
 
+def slower(text):
+    """A time of the configuration, times SLOW."""
+    return f"{int(text[:-2]) * SLOW}ms" if text.endswith("ms") else f"{int(text[:-1]) * SLOW}s"
+
+
 def wait(cond, timeout=10, what=None, every=0.05):
-    """Calls cond() until it is true; returns its value.  LabError after 'timeout' seconds."""
-    end = time.monotonic() + timeout
+    """Calls cond() until it is true; returns its value.  LabError after 'timeout' seconds (times SLOW)."""
+    end = time.monotonic() + timeout * SLOW
     while True:
         value = cond()
         if value:
             return value
         if time.monotonic() > end:
-            raise LabError(f"waited {timeout} s in vain for {what or cond.__name__}")
-        time.sleep(every)
+            raise LabError(f"waited {timeout * SLOW} s in vain for {what or cond.__name__}")
+        time.sleep(every * min(SLOW, 4))
 
 
 def sh(*args, text_in=None, check=True):
@@ -154,7 +164,7 @@ class Proc:
     def wait(self, timeout=10):
         """Its exit code (negative: the signal), or LabError."""
         try:
-            rc = self.popen.wait(timeout)
+            rc = self.popen.wait(timeout * SLOW)
         except subprocess.TimeoutExpired:
             raise LabError(f"{self.host.name}: {self.args[0]} does not end") from None
         return rc if rc < 128 else 128 - rc
@@ -201,12 +211,12 @@ class Host:
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                              start_new_session=True)
         try:
-            out, err = p.communicate(text_in, timeout)
+            out, err = p.communicate(text_in, timeout * SLOW)
         except subprocess.TimeoutExpired:
             for pid in filter(None, (only_child(p.pid), p.pid)):
                 os.kill(pid, signal.SIGKILL)
             p.communicate()
-            raise LabError(f"{self.name}: {cmd}: no end after {timeout} s") from None
+            raise LabError(f"{self.name}: {cmd}: no end after {timeout * SLOW} s") from None
         if check and p.returncode:
             raise LabError(f"{self.name}: {cmd}: exit {p.returncode}: {(err or out).strip()}")
         return subprocess.CompletedProcess(cmd, p.returncode, out, err)
@@ -505,18 +515,12 @@ class Lab:
         self.router = router
         self.nodes = [Node(self, i + 1) for i in range(n)]
         self.number_of = {a: x.number for x in self.nodes for a in (x.addr4, x.addr6)}
-        self.conf = self.default_conf()
-        for section, keys in (conf or {}).items():
-            self.conf.setdefault(section, {}).update(keys)
-        self.ini = self.render(self.conf)
-        self.vip4, self.vip6 = self.first_vips()
-        self.client = self.user = Host(self, "client", 100)
+        self.client = Host(self, "client", 100)
         self.others = [self.client]
         if router:
             self.gate, self.far = Router(self), Host(self, "far", 100, 78)
             self.others += [self.gate, self.far]
-            if self.vip4 == ROUTE_VIP4:
-                self.user = self.far
+        self.set_conf(conf)
         for bridge in ("br0", "br1")[:2 if router else 1]:
             sh("ip", "-batch", "-", text_in=f"""
 link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0
@@ -566,6 +570,17 @@ link set {bridge} up
             "service web": {"vip": f"{VIP4}, {VIP6}", "port": "tcp/80, udp/5353"},
         }
 
+    def set_conf(self, conf):
+        self.conf = self.default_conf()
+        for section, keys in (conf or {}).items():
+            self.conf.setdefault(section, {}).update(keys)
+        cluster = self.conf["cluster"]
+        for key, value in TIMES.items() if SLOW > 1 else ():
+            cluster[key] = slower(cluster.get(key) or value)
+        self.ini = self.render(self.conf)
+        self.vip4, self.vip6 = self.first_vips()
+        self.user = self.far if self.router and self.vip4 == ROUTE_VIP4 else self.client
+
     def first_vips(self):
         vips = next(keys["vip"] for name, keys in self.conf.items() if name.startswith("service"))
         vips = [v.strip() for v in vips.split(",")]
@@ -597,7 +612,7 @@ link set {bridge} up
             f"        ring0_addr: {n.addr4}\n    }}\n" for n in self.nodes)
         two = "    two_node: 1\n    wait_for_all: 0\n" if self.n == 2 else ""
         return ("totem {\n    version: 2\n    cluster_name: web\n    transport: knet\n"
-                "    token: 1000\n    token_coefficient: 0\n    crypto_cipher: aes256\n"
+                f"    token: {1000 * SLOW}\n    token_coefficient: 0\n    crypto_cipher: aes256\n"
                 "    crypto_hash: sha256\n}\nnodelist {\n" + members + "}\nquorum {\n"
                 "    provider: corosync_votequorum\n" + two + "}\nlogging {\n    to_stderr: yes\n}\n")
 
@@ -609,6 +624,24 @@ link set {bridge} up
             node.boot()
         if settle:
             self.settle(timeout)
+        return self
+
+    def change_conf(self, conf, timeout=40):
+        """Other services for the same cluster: clusterd alone is stopped, cleanly, and started."""
+        cluster = self.conf["cluster"]
+        for node in self.nodes:
+            node.clusterd.kill(signal.SIGTERM)
+        for node in self.nodes:
+            rc = node.clusterd.wait(20)
+            if rc:
+                raise LabError(f"{node.name}: clusterd ended with {rc}")
+        self.set_conf(conf)
+        if self.conf["cluster"] != cluster:
+            raise LabError("other settings of [cluster] need another cluster")
+        for node in self.nodes:
+            node.write_ini()
+            node.start_clusterd()
+        self.settle(timeout)
         return self
 
     def up(self):

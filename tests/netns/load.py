@@ -12,7 +12,7 @@
       ["e", time, id, requests, slowest_ms, server, waiting_ms]   at the end, one per connection
   load.py udp ...    datagrams at a steady rate from a fixed pool of source ports
       ["u", sent, family, sport, ms, server, None]     lost ones after 500 ms: ms is None
-All end at SIGTERM or after --seconds.
+All end at SIGTERM or after --seconds.  LAB_SLOW=N, for a machine that slow: times N, rates / N.
 """
 
 import argparse
@@ -28,6 +28,7 @@ import sys
 import time
 
 now = time.monotonic
+SLOW = int(os.environ.get("LAB_SLOW", "1"))
 REQUEST_ONCE = b"GET / HTTP/1.0\r\nHost: vip\r\n\r\n"
 REQUEST_KEEP = b"GET / HTTP/1.1\r\nHost: vip\r\n\r\n"
 
@@ -185,7 +186,7 @@ def probe(args):
 
     def finish():
         for p in list(Probe.open.values()):
-            if now() - p.start > 0.3:
+            if now() - p.start > 0.3 * SLOW:
                 p.done("unanswered")
             else:
                 p.close()
@@ -248,7 +249,7 @@ class Held:
             self.loop.say("c", round(t, 4), self.id, self.family, sport, name)
         elif self.server != name:
             self.loop.say("m", round(t, 4), self.id, self.server, name)
-        if ms > 150:
+        if ms > 150 * SLOW:
             self.loop.say("s", round(self.sent, 4), self.id, round(ms, 1), name)
         self.server, self.slowest = name, max(self.slowest, ms)
         self.requests += 1
@@ -273,7 +274,7 @@ class Held:
             self.loop.sel.unregister(self.sock)
         except (KeyError, ValueError):
             pass
-        if waiting is not None and waiting > 300:
+        if waiting is not None and waiting > 300 * SLOW:
             # Nobody is there: do not leave a socket behind that goes on sending its FIN.
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
@@ -330,7 +331,7 @@ def udp(args):
             loop.sel.register(s, selectors.EVENT_READ, lambda: readable(key))
         text, t = str(n).ljust(args.size, "."), now()
         waiting[text] = t
-        loop.at(t + 0.5, expire, text, key)
+        loop.at(t + 0.5 * SLOW, expire, text, key)
         try:
             socks[key].send(text.encode())
         except OSError:
@@ -358,6 +359,7 @@ def main():
     p.add_argument("--interval", type=float, default=0.15)
     p.add_argument("--seconds", type=float, default=0)
     args = p.parse_args()
+    args.rate, args.interval, args.timeout = args.rate / SLOW, args.interval * SLOW, args.timeout * SLOW
     args.port = args.port or (5353 if args.what == "udp" else 80)
     {"probe": probe, "hold": hold, "udp": udp}[args.what](args)
 

@@ -2,6 +2,7 @@
 """What the wire and the clients saw: captures, and arithmetic over load.py's records."""
 
 import collections
+import os
 import signal
 import socket
 import statistics
@@ -9,6 +10,9 @@ import struct
 import subprocess
 import time
 
+# How many times slower than usual this machine is (an emulator: 10).  Patience and the cluster's own
+# times grow by it, what is sent in a second shrinks.
+SLOW = int(os.environ.get("LAB_SLOW", "1"))
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 FILTER = ("arp or (icmp6 and ip6[40] >= 133) or (tcp port 80 and tcp[tcpflags] & 7 != 0) or "
           "(ip6 proto 6 and ip6[53] & 7 != 0)")

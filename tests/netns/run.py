@@ -54,6 +54,11 @@ class Runner:
         signature = json.dumps([test.nodes, test.conf, test.bare, test.router])
         if self.lab and self.signature == signature and not test.fresh and self.restore(self.lab):
             return self.lab
+        if self.lab and self.signature and test.alike and self.same_nodes(test):
+            self.signature = None
+            self.lab.change_conf(test.conf)
+            self.signature = signature
+            return self.lab
         self.close()
         self.signature = None
         for why in [self.broken[signature]] if signature in self.broken else \
@@ -71,6 +76,11 @@ class Runner:
                 raise
             self.signature = signature
         return self.lab
+
+    def same_nodes(self, test):
+        cluster = (test.conf or {}).get("cluster")
+        nodes, conf, bare, router = json.loads(self.signature)
+        return [nodes, (conf or {}).get("cluster"), bare, router] == [test.nodes, cluster, test.bare, test.router]
 
     @staticmethod
     def restore(lab):
@@ -109,13 +119,13 @@ class Runner:
         signal.signal(signal.SIGALRM, alarm)
         trace = ""
         try:
-            signal.alarm(test.timeout + 60)
+            signal.alarm((test.timeout + 60) * labs.SLOW)
             lacking = test.needs() if test.needs else None
             if lacking:
                 raise harness.Skip(lacking)
             lab = self.provide(test)
             lab.notes = []
-            signal.alarm(test.timeout)
+            signal.alarm(test.timeout * labs.SLOW)
             start = time.monotonic()
             test(lab)
         except harness.Skip as skip:

@@ -16,6 +16,8 @@ from harness import *
 DISPATCH, REDIRECT = ("flood", "announce", "route"), ("direct", "ipip", "vxlan")
 # Beside other programs a node may be late; what a late node does is not the question here.
 CALM = {"cluster": {"lease": "500ms"}}
+# Source ports per host and family; how many of them 'trace' is asked about.
+PORTS, TRACED = (90, 10) if SLOW == 1 else (24, 3)
 
 
 def conf_of(dispatch, redirect="direct", **more):
@@ -80,7 +82,7 @@ def answered_straight(found, packets, host, c):
     expect(not twice, lambda: f"answered twice: {few(twice)}")
 
 
-def owners_as_traced(c, host, found, count=10):
+def owners_as_traced(c, host, found, count=TRACED):
     """'trace' says the same about some of each kind."""
     keys = []
     for proto in ("tcp", "udp"):
@@ -120,7 +122,7 @@ def every_packet(c, dispatch, redirect):
     for i, host in enumerate(hosts):
         also = "udp port 5353"
         before = handed(c)
-        found, packets = ask_all(c, host, f"{30000 + 1000 * i}:90", also)
+        found, packets = ask_all(c, host, f"{30000 + 1000 * i}:{PORTS}", also)
         shares(c, found)
         answered_straight(found, packets, host, c)
         owners_as_traced(c, host, found)
@@ -138,7 +140,7 @@ def way(dispatch, redirect):
     test.__name__ = f"test_way_{dispatch}_{redirect}"
     test.__doc__ = (f"dispatch = {dispatch}, redirect = {redirect}: TCP and UDP over IPv4 and IPv6, "
                     "each answer straight from the owner, once.")
-    case(conf=conf_of(dispatch, redirect), router=True, needs=needs(redirect))(test)
+    case(conf=conf_of(dispatch, redirect), router=True, needs=needs(redirect), alike=True)(test)
 
 
 for _dispatch in DISPATCH:
