@@ -27,7 +27,7 @@
 #define FRAG_MAX 16384u
 #define FRAG_MS  30000u		/* as long as Linux keeps them for reassembly */
 
-enum { IP4_LENGTH = 2, IP4_ID = 4, IP4_FRAG = 6, IP6_LENGTH = 4, FRAG6_OFFSET = 2, FRAG6_ID = 4 };
+enum { IP4_ID = 4, IP4_FRAG = 6, FRAG6_OFFSET = 2, FRAG6_ID = 4 };
 enum { IP4_LEAST = 20 + 20, IP6_LEAST = 8 + 20 };
 
 static bool by_address(const struct rules_want *w, unsigned int i, bool v4)

@@ -64,6 +64,13 @@ void die(const char *what)
 	exit(1);
 }
 
+int lab_slow(void)
+{
+	const char *slow = getenv("LAB_SLOW");
+
+	return slow && atoi(slow) >= 1 && atoi(slow) <= 100 ? atoi(slow) : 1;
+}
+
 void enter(int which)
 {
 	if (setns(ns[which], CLONE_NEWNET))
@@ -206,7 +213,6 @@ void handed_make(void)
 		   &node_mac[3], &node_mac[4], &node_mac[5]) != 6)
 		die("mac");
 	pclose(f);
-	must("sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0");
 	conf = (struct conf_service){
 		.name = "web", .n_vips = 2, .vip = { vip[0], vip[1] }, .n_ports = 3,
 		.port = { { IPPROTO_TCP, 80, 80 }, { IPPROTO_UDP, 53, 53 },
@@ -262,6 +268,7 @@ void install(void)
 	if (rules_open(&rules, NULL) || rules_guard_install(rules, &want))
 		die(rules ? rules_strerror(rules) : "rules_open");
 	commit();
+	must("sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0");	/* there by now */
 	if (lease_table_open(&lease, dev, rules_interfaces(&want, dev, RULES_INTERFACES_MAX)) ||
 	    lease_table_start(lease, 600000))
 		die("lease");
