@@ -296,8 +296,7 @@ link set eth1 up
         """The ways to the route VIPs, static."""
         hops4 = " ".join(f"nexthop via {n.addr4}" for n in nodes)
         hops6 = " ".join(f"nexthop via {n.addr6}" for n in nodes)
-        self.run(f"ip route replace {ROUTE_NET4} {hops4}; ip -6 route del {ROUTE_NET6} 2>/dev/null;"
-                 f"ip -6 route add {ROUTE_NET6} {hops6}")
+        self.run(f"ip route replace {ROUTE_NET4} {hops4}; ip -6 route replace {ROUTE_NET6} {hops6}")
 
     def hops(self, family):
         """The numbers of the nodes that a route VIP can be reached by."""
