@@ -26,7 +26,8 @@ import lab as labs                  # noqa: E402
 import sandbox                      # noqa: E402
 
 MODULES = ("test_lab", "test_traffic", "test_planned", "test_fault", "test_group", "test_input",
-           "test_two", "test_doctor", "test_ways", "test_moves")
+           "test_two", "test_doctor", "test_ways", "test_moves",
+           "test_rehash")
 
 
 class TooLong(Exception):
