@@ -427,7 +427,13 @@ static void send_frame(const uint8_t *frame, size_t size)
 {
 	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = raw_index };
 
-	if (sendto(raw, frame, size, 0, (void *)&to, sizeof(to)) != (ssize_t)size)
+	ssize_t sent;
+
+	/* Full: whoever receives is behind. */
+	while ((sent = sendto(raw, frame, size, 0, (void *)&to, sizeof(to))) < 0 &&
+	       (errno == EAGAIN || errno == ENOBUFS))
+		usleep(1000);
+	if (sent != (ssize_t)size)
 		die("send");
 }
 
