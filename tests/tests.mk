@@ -70,6 +70,7 @@ K_stack := io/rules_enc io/rules_nl io/rules_queue io/rules_lease $(P_rules)
 KT_handed := handed_lab.o handed_odd.o
 K_handed := $(K_rules) core/types
 
+K_flows := io/flows io/flowsock wire/flow util/addr util/jhash util/buf
 KT_queue := handed_lab.o
 K_queue := $(K_rules) $(addprefix io/,queue queue_decide) core/types core/flowtab
 
@@ -82,7 +83,7 @@ $(B)/tests/$(1)_kernel: $(O)/tests/netns/$(1)_kernel.o $(addprefix $(O)/tests/ne
 	@echo "  LD      $$@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ $(LIBS)
 endef
-$(foreach t,rules handed stack early netif tunnel announce group probe queue,$(eval $(call kernel_rule,$(t))))
+$(foreach t,rules handed stack early netif tunnel announce group probe queue flows,$(eval $(call kernel_rule,$(t))))
 
 # The cluster simulator: core/ in a modelled world, see tests/sim/README.md.
 SIM := event net group node kernel packet script scenario rehash main
@@ -99,7 +100,7 @@ sim: $(B)/tests/sim
 unit: $(foreach t,$(TESTS),$(B)/tests/$(t)_test)
 	@bad=0; for t in $^; do $$t || bad=1; done; exit $$bad
 
-kernel: $(foreach t,rules handed stack early netif tunnel announce group probe queue,$(B)/tests/$(t)_kernel)
+kernel: $(foreach t,rules handed stack early netif tunnel announce group probe queue flows,$(B)/tests/$(t)_kernel)
 	@bad=0; for t in $^ '$(B)/tests/rules_kernel early'; do $$t; r=$$?; [ $$r = 0 ] || [ $$r = 77 ] || bad=1; done; exit $$bad
 
 # The cluster tests alone; NETNS=names runs those whose names hold one of them, -l lists them.
