@@ -2,7 +2,7 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer agent agent_layout msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow announce queue
+TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer agent agent_layout msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow announce queue rules_sched
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
@@ -28,6 +28,7 @@ T_queue      := io/queue_decide core/sched core/flowtab util/jhash util/addr
 P_rules     := $(addprefix io/,$(RULES_PLAN)) util/addr util/jhash core/types core/sched
 T_rules_plan := $(P_rules)
 T_rules_stack := $(P_rules)
+T_rules_sched := $(P_rules)
 T_rules_enc := io/rules_enc $(P_rules)
 T_rules_lease := io/rules_lease io/rules_enc $(P_rules)
 T_compile    := core/compile core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/assign core/types util/jhash util/addr util/buf
