@@ -25,14 +25,19 @@ def conf_of(dispatch, redirect="direct", **more):
     return CALM | {"service web": {"vip": vips, "dispatch": dispatch, "redirect": redirect} | more}
 
 
-def lacks_ipip():
+def lacks(kind, local="10.0.0.1", remote="10.0.0.2"):
     """Tried in a network of its own; None or what the kernel said."""
-    for kind in ("ipip", "sit"):
-        r = labs.sh("unshare", "-n", "ip", "link", "add", "probe0", "type", kind, "local", "10.0.0.1",
-                    "remote", "10.0.0.2", check=False)
-        if r.returncode:
-            return f"this kernel has no {kind}: {r.stderr.strip().splitlines()[0]}"
-    return None
+    r = labs.sh("unshare", "-n", "ip", "link", "add", "probe0", "type", kind, "local", local,
+                "remote", remote, check=False)
+    return f"this kernel has no {kind}: {r.stderr.strip().splitlines()[0]}" if r.returncode else None
+
+
+def lacks_ipip():
+    return lacks("ipip") or lacks("sit")
+
+
+def lacks_ip6tnl():
+    return lacks("ip6tnl", "fd00::1", "fd00::2")
 
 
 def needs(redirect):
@@ -125,7 +130,8 @@ def every_packet(c, dispatch, redirect):
         found, packets = ask_all(c, host, f"{30000 + 1000 * i}:{PORTS}", also)
         shares(c, found)
         answered_straight(found, packets, host, c)
-        owners_as_traced(c, host, found)
+        if status["scheduler"] == "hash":
+            owners_as_traced(c, host, found)
         passed_on = handed(c) - before
         if dispatch == "flood":
             same(passed_on, 0, "packets handed on")
@@ -146,3 +152,22 @@ def way(dispatch, redirect):
 for _dispatch in DISPATCH:
     for _redirect in REDIRECT:
         way(_dispatch, _redirect)
+
+
+@case(conf=conf_of("announce", scheduler="least-conn"), router=True, alike=True)
+def test_way_least_conn(c):
+    """A userspace scheduler: every new flow by the queue, its packets by the node that got it."""
+    every_packet(c, "announce", "direct")
+
+
+@case(conf=conf_of("announce", "vxlan", scheduler="probability"), router=True, alike=True)
+def test_way_probability(c):
+    """A scheduler in the kernel: its random choice is kept for the whole flow."""
+    every_packet(c, "announce", "vxlan")
+
+
+@case(conf=conf_of("announce", "ipip") | {"cluster": CALM["cluster"] | {
+    "nodes": ", ".join(f"n{i}=fd77::{i}" for i in (1, 2, 3))}}, router=True, needs=lacks_ip6tnl)
+def test_way_ipip_over_ipv6(c):
+    """The nodes know each other by IPv6 addresses: both families go through ip6tnl."""
+    every_packet(c, "announce", "ipip")
