@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""UDP echo on port 5353: answers "NODE DATA" from the very address that was asked."""
+"""
+UDP echo: answers "NODE DATA" from the very address that was asked.
+TCP on the same port: reads two numbers of 4 bytes, UP and DOWN, then UP bytes; answers "NODE SHA256\n" of
+these and then DOWN bytes, the first ones read over and over.
+"""
 
+import hashlib
 import selectors
 import socket
 import struct
 import sys
+import threading
 
 IP_PKTINFO, IPV6_RECVPKTINFO, IPV6_PKTINFO = 8, 49, 50
 
@@ -26,6 +32,40 @@ def answer6(sock, name):
             sock.sendmsg([name + b" " + data], [(level, kind, reply)], 0, peer)
 
 
+def exactly(sock, n):
+    parts = []
+    while n:
+        part = sock.recv(min(n, 65536))
+        if not part:
+            raise OSError("closed")
+        parts.append(part)
+        n -= len(part)
+    return b"".join(parts)
+
+
+def transfer(sock, name):
+    with sock:
+        try:
+            up, down = struct.unpack("!II", exactly(sock, 8))
+            data = exactly(sock, min(up, 64 << 20))
+            sock.sendall(name + b" " + hashlib.sha256(data).hexdigest().encode() + b"\n")
+            data = data or b"."
+            sock.sendall((data * (down // len(data) + 1))[:down])
+        except OSError:
+            pass
+
+
+def transfers(family, port, name):
+    with socket.socket(family, socket.SOCK_STREAM) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        s.bind(("", port))
+        s.listen(256)
+        while True:
+            threading.Thread(target=transfer, args=(s.accept()[0], name), daemon=True).start()
+
+
 def main():
     name = socket.gethostname().encode()
     sel = selectors.DefaultSelector()
@@ -36,6 +76,8 @@ def main():
     v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     v6.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
     v6.bind(("::", int(sys.argv[1])))
+    for family in (socket.AF_INET, socket.AF_INET6):
+        threading.Thread(target=transfers, args=(family, int(sys.argv[1]), name), daemon=True).start()
     sel.register(v4, selectors.EVENT_READ, answer4)
     sel.register(v6, selectors.EVENT_READ, answer6)
     while True:

@@ -12,11 +12,14 @@
       ["e", time, id, requests, slowest_ms, server, waiting_ms]   at the end, one per connection
   load.py udp ...    datagrams at a steady rate from a fixed pool of source ports
       ["u", sent, family, sport, ms, server, None]     lost ones after 500 ms: ms is None
+  load.py transfer ...   from each source port once: --up bytes there, --down bytes back, compared
+      ["t", start, family, sport, seconds, server, error]
 All end at SIGTERM or after --seconds.  LAB_SLOW=N, for a machine that slow: times N, rates / N.
 """
 
 import argparse
 import errno
+import hashlib
 import heapq
 import json
 import os
@@ -25,6 +28,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 
 now = time.monotonic
@@ -343,9 +347,41 @@ def udp(args):
     loop.run(lambda: None)
 
 
+def one_transfer(args, family, sport, data):
+    server, start = None, now()
+    try:
+        with socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.settimeout(args.timeout)
+            s.bind(("", sport))
+            s.connect((args.dst4 if family == 4 else args.dst6, args.port))
+            s.sendall(struct.pack("!II", len(data), args.down) + data)
+            with s.makefile("rb") as f:
+                name, digest = f.readline().decode().split()
+                got = f.read(args.down)
+        want = (data * (args.down // len(data) + 1))[:args.down]
+        same = digest == hashlib.sha256(data).hexdigest() and got == want
+        server, error = name, None if same else "other content"
+    except (OSError, ValueError) as exc:
+        error = str(exc) or "nothing came back"
+    print(json.dumps(["t", round(start, 4), family, sport, round(now() - start, 3), server, error]),
+          flush=True)
+
+
+def transfer(args):
+    data = os.urandom(max(1, args.up))
+    threads = [threading.Thread(target=one_transfer, args=(args, f, sport, data))
+               for f, sport in pool(args, [int(c) for c in args.family])]
+    for t in threads:
+        t.start()
+        time.sleep(1 / args.rate)
+    for t in threads:
+        t.join()
+
+
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("what", choices=["probe", "hold", "udp"])
+    p.add_argument("what", choices=["probe", "hold", "udp", "transfer"])
     p.add_argument("--dst4", default="10.77.0.250")
     p.add_argument("--dst6", default="fd77::250")
     p.add_argument("--port", type=int, default=0)
@@ -355,13 +391,15 @@ def main():
     p.add_argument("--once", action="store_true", help="each source port once, then end")
     p.add_argument("--timeout", type=float, default=8)
     p.add_argument("--size", type=int, default=0, help="of a datagram, at least")
+    p.add_argument("--up", type=int, default=1 << 20)
+    p.add_argument("--down", type=int, default=1 << 20)
     p.add_argument("--conns", type=int, default=60)
     p.add_argument("--interval", type=float, default=0.15)
     p.add_argument("--seconds", type=float, default=0)
     args = p.parse_args()
     args.rate, args.interval, args.timeout = args.rate / SLOW, args.interval * SLOW, args.timeout * SLOW
-    args.port = args.port or (5353 if args.what == "udp" else 80)
-    {"probe": probe, "hold": hold, "udp": udp}[args.what](args)
+    args.port = args.port or (5353 if args.what in ("udp", "transfer") else 80)
+    {"probe": probe, "hold": hold, "udp": udp, "transfer": transfer}[args.what](args)
 
 
 if __name__ == "__main__":
