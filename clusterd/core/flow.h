@@ -10,7 +10,9 @@
 #include "util/addr.h"
 
 struct flow {
-	uint8_t service, proto, node;	/* proto: IPPROTO_TCP or IPPROTO_UDP; node: NOBODY where not known */
+	uint8_t service;
+	uint8_t proto;			/* IPPROTO_TCP or IPPROTO_UDP */
+	uint8_t node;			/* NOBODY: not known */
 	struct addr client, vip;	/* of one family */
 	uint16_t sport, dport;		/* host order */
 };

@@ -21,7 +21,7 @@ _Static_assert(sizeof(struct key) == 40, "no padding");
 
 struct entry {
 	int64_t expires_ms;		/* <= now: free */
-	int64_t told_ms;		/* KNOWN, PICKED: last time that the kernel was told; ASKED: last ask */
+	int64_t told_ms;		/* the kernel was told last; ASKED: last ask */
 	int64_t first_ms;		/* ASKED: first ask */
 	struct key key;
 	uint8_t node;

@@ -3,16 +3,16 @@
 #define CLUSTERD_CORE_FLOWTAB_H
 
 /*
- * Pure: what is known in userspace about flows.  Three areas of fixed size, so that what anybody can
- * fill cannot push out what only members can:
+ * Pure: what is known in userspace about flows.  Three areas of fixed size, so that what anybody
+ * can fill cannot push out what only members can:
  *
  *   KNOWN   told by peers                      needs a peer's word; long life
- *   PICKED  decided here for a SYN             a SYN flood fills it: then the oldest go, and only their
- *                                              stickiness until the kernel's map has them is lost
+ *   PICKED  decided here for a SYN             a SYN flood fills it, the oldest go: then only what the
+ *                                              kernel's map does not have yet is lost
  *   ASKED   unknown, the peers were asked      a flood of spoofed ACKs fills it; asks are budgeted
  *
- * A flow is in one area only.  Each area is hashed with a secret seed into rows of 8; a full row loses the
- * entry that expires first.  All memory is taken by flowtab_new().
+ * A flow is in one area only.  Each area is hashed with a secret seed into rows of 8; a full row
+ * loses the entry that expires first.  All memory is taken by flowtab_new().
  *
  *            SYN: flowtab_pick()                    flowtab_learn()
  *   absent ----------------------> PICKED ----------------------------> KNOWN
@@ -37,7 +37,7 @@ struct flowtab_params {
 	uint32_t asks_per_s, asks_burst;
 	uint32_t again_ms;		/* earliest second ask about one flow */
 	uint32_t give_up_ms;		/* no more asks after this since the first */
-	uint32_t forget_ms;		/* of an unknown flow since the first ask: then it is asked about anew */
+	uint32_t forget_ms;		/* since the first ask; then it is asked about anew */
 	uint32_t seed;			/* must not be guessable from outside */
 };
 
@@ -46,9 +46,9 @@ struct flowtab *flowtab_new(const struct flowtab_params *p);
 void flowtab_free(struct flowtab *t);
 
 /*
- * The flow's node, from KNOWN or PICKED, or NOBODY; prolongs its life.  '*retell': a second has passed
- * since it came here or since the last time this was true: the kernel should know it by now, and
- * does not.
+ * The flow's node, from KNOWN or PICKED, or NOBODY; prolongs its life.  '*retell': a second has
+ * passed since it came here or since the last time this was true: the kernel should know it by now,
+ * and does not.
  */
 unsigned int flowtab_find(struct flowtab *t, const struct flow *f, int64_t now_ms, bool *retell);
 

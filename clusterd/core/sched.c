@@ -14,7 +14,7 @@ unsigned int sched_least_conn(const uint16_t weight[NODES_MAX + 1],
 
 		if (!weight[id])
 			continue;
-		/* conns[id] / weight[id] against conns[best] / weight[best], both sides multiplied out */
+		/* conns/weight of the one against the other, multiplied out */
 		mine = best == NOBODY ? 0 : (uint64_t)conns[id] * weight[best];
 		least = best == NOBODY ? 0 : (uint64_t)conns[best] * weight[id];
 		if (best == NOBODY || mine < least) {

@@ -3,8 +3,8 @@
 #define CLUSTERD_CORE_SCHED_H
 
 /*
- * Pure: which node serves a new flow.  Arrays are by node id (index 0 unused); a weight of 0 means no
- * new flows.
+ * Pure: which node serves a new flow.  Arrays are by node id (index 0 unused); a weight of 0 means
+ * no new flows.
  */
 
 #include <stdint.h>
@@ -21,9 +21,9 @@ unsigned int sched_least_conn(const uint16_t weight[NODES_MAX + 1],
 			      const uint32_t conns[NODES_MAX + 1], uint32_t tie);
 
 /*
- * Probability: every slot gets a node, each node its share by weight (largest remainder, ties to the
- * lower id), in runs by node id, so that a small change of weight changes few slots.  False, and all
- * slots NOBODY, if no node has a weight.
+ * Probability: every slot gets a node, each node its share by weight (largest remainder, ties to
+ * the lower id), in runs by node id, so that a small change of weight changes few slots.  False,
+ * and all slots NOBODY, if no node has a weight.
  */
 bool sched_slots(const uint16_t weight[NODES_MAX + 1], uint8_t slot[SCHED_SLOTS]);
 

@@ -35,10 +35,10 @@ struct flows_service {
 int flows_count(struct flows *f, struct flows_service *s, unsigned int n);
 
 /*
- * Calls 'cb' for each live flow of the services whose bucket is in 'wanted' (NULL: all), with one dump,
- * until it returns false: TCP connections as flows_count() counts them, and UDP flows that were answered.
- * flow->service is the index in 's', flow->node NOBODY; 'expires_ms' is conntrack's timeout.  'count' is
- * not used.  0 or -errno.
+ * Calls 'cb' for each live flow of the services whose bucket is in 'wanted' (NULL: all), with one
+ * dump, until it returns false: TCP connections as flows_count() counts them, and UDP flows that
+ * were answered. flow->service is the index in 's', flow->node NOBODY; 'expires_ms' is conntrack's
+ * timeout.  'count' is not used.  0 or -errno.
  */
 int flows_list(struct flows *f, const struct flows_service *s, unsigned int n,
 	       bool (*cb)(void *arg, const struct flow *flow, uint32_t expires_ms), void *arg);

@@ -69,8 +69,8 @@ static const struct addr *self(const struct flowsock *s)
 }
 
 /*
- * Probes travel with DF and disregard what the kernel has learnt about the path, which may be what is to be
- * found out; all else may be cut up on the way if it must.
+ * Probes travel with DF and disregard what the kernel has learnt about the path, which may be what
+ * is to be found out; all else may be cut up on the way if it must.
  */
 static int set_probing(const struct flowsock *s, bool probing)
 {

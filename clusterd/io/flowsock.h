@@ -6,9 +6,9 @@
  * How wire/flow messages travel: one UDP socket bound to this node's address, port conf->port + 1.
  * For the main thread; nothing here blocks.  What is lost is lost: ask again.
  *
- * Refused and counted: what is not from the node that it names, not for us, answers that do not echo
- * our incarnation, and replays (a sequence number seen before, or 64 behind the newest, of the sender's
- * incarnation).
+ * Refused and counted: what is not from the node that it names, not for us, answers that do not
+ * echo our incarnation, and replays (a sequence number seen before, or 64 behind the newest, of the
+ * sender's incarnation).
  */
 
 #include <stdint.h>
@@ -39,7 +39,10 @@ void flowsock_close(struct flowsock *s);
 /* To poll for reading. */
 int flowsock_fd(const struct flowsock *s);
 
-/* 1: '*m' is the next one; 0: nothing more; -EBADMSG: one datagram was thrown away, there may be more. */
+/*
+ * 1: '*m' is the next one; 0: nothing more; -EBADMSG: one datagram was thrown away, there may be
+ * more.
+ */
 int flowsock_recv(struct flowsock *s, struct flow_msg *m);
 
 /*
@@ -50,8 +53,8 @@ int flowsock_recv(struct flowsock *s, struct flow_msg *m);
 int flowsock_send(struct flowsock *s, struct flow_msg *m);
 
 /* Helpers for what needs more than one datagram; errors are counted. */
-void flowsock_send_flows(struct flowsock *s, enum flow_kind kind, uint8_t to, const struct flow *flow,
-			 unsigned int n);
+void flowsock_send_flows(struct flowsock *s, enum flow_kind kind, uint8_t to,
+			 const struct flow *flow, unsigned int n);
 /* Asks node 'to' for all flows of the buckets set in 'bitmap' (bit b: byte b/8, bit b%8). */
 void flowsock_ask_buckets(struct flowsock *s, uint8_t to, uint8_t service, uint8_t hash,
 			  uint64_t epoch, uint32_t buckets, const uint8_t *bitmap);

@@ -68,7 +68,7 @@ struct queue {
 	uint8_t verdict[BATCH * VERDICT];
 	size_t verdict_size;
 
-	/* what the thread tells about itself: copied in and out, nothing else happens under the lock */
+	/* what the thread tells about itself; nothing but copying happens under the lock */
 	pthread_mutex_t lock;
 	struct queue_stats stats;
 	uint64_t decided[SERVICES_MAX], dropped[SERVICES_MAX];
@@ -147,8 +147,8 @@ static bool tell(struct queue *q, enum queue_kind kind, const struct flow *f)
 static void put_verdict(struct queue *q, uint16_t queue_num, uint32_t id,
 			const struct queue_verdict *v)
 {
-	struct nlmsghdr *nlh = nfq_nlmsg_put((char *)q->verdict + q->verdict_size, NFQNL_MSG_VERDICT,
-					     queue_num);
+	struct nlmsghdr *nlh = nfq_nlmsg_put((char *)q->verdict + q->verdict_size,
+					     NFQNL_MSG_VERDICT, queue_num);
 
 	nfq_nlmsg_verdict_put(nlh, (int)id, v->accept ? NF_ACCEPT : NF_DROP);
 	if (v->accept)
@@ -194,7 +194,7 @@ static void send_verdicts(struct queue *q, struct mnl_socket *nl)
 
 	if (!q->verdict_size)
 		return;
-	/* The kernel takes them in before sendto() returns: nothing to wait for, nothing to resend. */
+	/* The kernel has them all when sendto() returns: nothing to wait for. */
 	(void)!sendto(mnl_socket_get_fd(nl), q->verdict, q->verdict_size, 0,
 		      (struct sockaddr *)&kernel, sizeof(kernel));
 	q->verdict_size = 0;
@@ -315,7 +315,7 @@ static int configure(struct mnl_socket *nl, struct nlmsghdr *nlh)
 		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
 		if (n < 0)
 			return errno == EAGAIN ? -ETIMEDOUT : -errno;
-		/* packets of a queue that is bound already: nobody answers, the kernel keeps them */
+		/* a packet of a queue that is bound already: gets no verdict, ever */
 		if (mnl_nlmsg_ok(a, (int)n) && a->nlmsg_type == NLMSG_ERROR && a->nlmsg_seq == 1)
 			return ((const struct nlmsgerr *)mnl_nlmsg_get_payload(a))->error;
 	}
@@ -486,7 +486,7 @@ unsigned int queue_next(struct queue *q, struct queue_item *item, unsigned int r
 	while (n < room) {
 		at = ring_next(&q->out);
 		if (at < 0 && !n) {
-			/* readable as long as something is there: looked at again after it is calmed */
+			/* readable while something is there: hence a second look */
 			calm(q->out_fd);
 			at = ring_next(&q->out);
 		}
@@ -527,7 +527,7 @@ void queue_learn(struct queue *q, const struct flow *flow, unsigned int n)
 	wake(q->in_fd);
 }
 
-/* One line per queue of this namespace: number, port id, waiting, mode, range, dropped, user dropped ... */
+/* A line per queue: number, port id, waiting, mode, range, dropped, dropped by the socket, ... */
 static void read_proc(struct queue *q, struct queue_stats *out)
 {
 	unsigned int number, waiting, dropped, user;

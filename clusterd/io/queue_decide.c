@@ -226,8 +226,8 @@ struct queue_verdict queue_decide(struct queue_decider *d, uint32_t mark, const 
 		d->stats.accepted++;
 	} else if (node != NOBODY && node != d->self) {
 		v.accept = true;
-		v.mark = RULES_MARK_HAND | RULES_MARK_NODE(node) | RULES_MARK_SERVICE(v.flow.service) |
-			 RULES_MARK_LEASED;
+		v.mark = RULES_MARK_HAND | RULES_MARK_LEASED | RULES_MARK_NODE(node) |
+			 RULES_MARK_SERVICE(v.flow.service);
 		d->stats.handed++;
 	} else {
 		/* ours, but conntrack does not know it: the stack would answer with a reset */

@@ -3,8 +3,8 @@
 #define CLUSTERD_IO_QUEUE_DECIDE_H
 
 /*
- * Pure: one packet from the queue -> one verdict, and perhaps something to tell the main thread.  io/queue
- * reads the packets and gives the verdicts.
+ * Pure: one packet from the queue -> one verdict, and perhaps something to tell the main thread.
+ * io/queue reads the packets and gives the verdicts.
  */
 
 #include <stdbool.h>

@@ -58,7 +58,8 @@ static void make_item(struct item *it, const struct flow *f)
 	it->timeout_ms = f->proto == IPPROTO_TCP ? RULES_FLOW_TCP_MS : RULES_FLOW_UDP_MS;
 }
 
-static void read_item(struct flow *f, unsigned int service, bool v4, const uint8_t *key, uint32_t node)
+static void read_item(struct flow *f, unsigned int service, bool v4, const uint8_t *key,
+		      uint32_t node)
 {
 	uint32_t size = v4 ? 4 : 16;
 	uint16_t port;
@@ -215,7 +216,8 @@ static unsigned int unique(struct item *it, unsigned int n)
 
 static bool again(int err)
 {
-	return err == -EBUSY || err == -EEXIST || err == -ENOENT || err == -EAGAIN || err == -ERESTART;
+	return err == -EBUSY || err == -EEXIST || err == -ENOENT || err == -EAGAIN ||
+	       err == -ERESTART;
 }
 
 static bool all_there(const struct item *it, unsigned int n)
@@ -227,10 +229,10 @@ static bool all_there(const struct item *it, unsigned int n)
 }
 
 /*
- * Most flows are new to the map, so the first try adds them all.  The kernel refuses (EBUSY) to give an
- * element other data, and a transaction that changes nothing is none (EAGAIN): only then each is looked
- * up, and what is there with another node removed first.  The rules may add or remove elements at any
- * time in between, hence some more tries.
+ * Most flows are new to the map, so the first try adds them all.  The kernel refuses (EBUSY) to
+ * give an element other data, and a transaction that changes nothing is none (EAGAIN): only then
+ * each is looked up, and what is there with another node removed first.  The rules may add or
+ * remove elements at any time in between, hence some more tries.
  */
 static int add_chunk(struct rules *r, struct item *it, unsigned int n)
 {

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * netdev clusterd: services whose scheduler is not the hash.  The owner of a bucket is the director of its
- * flows: it says which node serves each one, and remembers it in a map, sI_fm4 and sI_fm6 (client . port .
- * VIP . port . protocol -> node).  What a peer hands over to a node that is not the director is final.
+ * netdev clusterd: services whose scheduler is not the hash.  The owner of a bucket is the director
+ * of its flows: it says which node serves each one, and remembers it in a map, sI_fm4 and sI_fm6
+ * (client . port . VIP . port . protocol -> node).  What a peer hands over to a node that is not
+ * the director is final.
  *
  *   sI_find     (called) a flow of the map, TCP or UDP: renew it, go to its node; else come back
- *   sI_new      a node for a new flow: probability: a random slot of sI_w, remembered; least-conn: QUEUE
+ *   sI_new      a node for a new flow.  Probability: a random slot of sI_w, remembered; least-conn:
+ *               QUEUE
  *   sI_take     remember this node, accept
  *   sI_final    SYN or not TCP: accept; other TCP: CHECK
  *
  *                            new                          mid-stream
- *   sI_dmine     find, else  sI_new                       CHECK, else to the queue: clusterd asks the peers
+ *   sI_dmine     find, else  sI_new                       CHECK, else to the queue: clusterd asks
  *   sI_dado<to>  find, else  sI_new                       sI_chk<to>
  *   sI_dto<to>   from <to>   accept                       find unless it says <to>, else CHECK
  *                else        fwd to                       find, else sI_chk<to>; flood: CHECK
@@ -20,14 +22,15 @@
  *   sI_dfor<to>  from a peer: sI_final, else fwd to; flood: drop
  *   sI_dnone     <to> not known: drop; find, else CHECK
  *
- * No circles: a director's choice is final with everybody but the former and the future director of the
- * bucket, and those two never give back to each other what they got from each other.
+ * No circles: a director's choice is final with everybody but the former and the future director of
+ * the bucket, and those two never give back to each other what they got from each other.
  *
- * Fragments go to userspace whole (sI_g instead of sI_a): behind the queue they are one datagram again.
+ * Fragments go to userspace whole (sI_g instead of sI_a): behind the queue they are one datagram
+ * again.
  *
  * A new flow is remembered for a minute only, so that a flood of SYNs cannot fill the map for an
- * hour; the first packet that follows makes it a whole life.  When the map is full new flows are not
- * remembered: mid-stream packets then find their node by asking.
+ * hour; the first packet that follows makes it a whole life.  When the map is full new flows are
+ * not remembered: mid-stream packets then find their node by asking.
  */
 #include <assert.h>
 #include <netinet/in.h>

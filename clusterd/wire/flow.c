@@ -105,7 +105,8 @@ static void put_body(struct buf_w *w, const struct flow_msg *m)
 	assert(false);
 }
 
-size_t flow_encode(const struct flow_msg *m, const uint8_t key[FLOW_KEY_SIZE], void *buf, size_t size)
+size_t flow_encode(const struct flow_msg *m, const uint8_t key[FLOW_KEY_SIZE], void *buf,
+		   size_t size)
 {
 	struct buf_w w = buf_writer(buf, size);
 	uint8_t mac[FLOW_MAC_SIZE];
@@ -243,7 +244,8 @@ int flow_decode(struct flow_msg *m, const uint8_t key[FLOW_KEY_SIZE], const void
 	v.incarnation = buf_get64(&r);
 	v.echo = buf_get64(&r);
 	v.seq = buf_get64(&r);
-	if (!id_valid(v.from) || !id_valid(v.to) || !get_body(&r, &v, size) || r.err || buf_left(&r))
+	if (!id_valid(v.from) || !id_valid(v.to) || !get_body(&r, &v, size) || r.err ||
+	    buf_left(&r))
 		return -EBADMSG;
 	*m = v;
 	return 0;

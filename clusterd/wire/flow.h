@@ -3,7 +3,8 @@
 #define CLUSTERD_WIRE_FLOW_H
 
 /*
- * What nodes tell each other about flows <-> one UDP datagram.  All integers in network order, no padding:
+ * What nodes tell each other about flows <-> one UDP datagram.  All integers in network order, no
+ * padding:
  *
  *   offset size
  *    0     4    magic "CDFL"
@@ -17,9 +18,10 @@
  *   32     n    body by kind
  *   32+n   16   HMAC-SHA256 (RFC 2104) over all bytes before it, its first 16 bytes
  *
- *   ASK, FLOWS    count (1), then of each flow: service (1), protocol (1), address size (1): 4 or 16,
- *                 client, vip, client's port (2), vip's port (2)
- *   ASK_BUCKETS   service (1), hash (1), bytes of bitmap (2), epoch (8), buckets (4), first (4), bitmap
+ *   ASK, FLOWS    count (1), then of each flow: service (1), protocol (1), size of addresses (1),
+ *                 4 or 16, client, vip, client's port (2), vip's port (2)
+ *   ASK_BUCKETS   service (1), hash (1), bytes of bitmap (2), epoch (8), buckets (4), first (4),
+ *                 bitmap
  *   LOAD          count (1), then by service: connections (4)
  *   PROBE         id (4), then padding up to the size asked for, its bytes 0
  *   PROBE_REPLY   id (4), size of the datagram that arrived (2)
@@ -55,15 +57,15 @@ struct flow_msg {
 	uint8_t from, to;
 	uint64_t incarnation, echo, seq;
 	union {
-		/* ASK, FLOWS; 'node' of each: in FLOWS the sender, in ASK NOBODY (decoder) or ignored */
+		/* decoded, 'node' is the sender in FLOWS, NOBODY in ASK */
 		struct { unsigned int n; struct flow flow[FLOW_FLOWS_MAX]; } flows;
 		struct {
 			uint8_t service, hash;		/* hash: enum conf_hash */
 			uint16_t n_bytes;		/* of bitmap */
 			uint64_t epoch;
 			uint32_t buckets;		/* of the service */
-			uint32_t first;			/* bucket of the bitmap's first bit; multiple of 8 */
-			uint8_t bitmap[FLOW_BITMAP_MAX];	/* bucket first + i: byte i/8, bit i%8 */
+			uint32_t first;			/* bucket of the first bit; multiple of 8 */
+			uint8_t bitmap[FLOW_BITMAP_MAX];	/* byte i/8, bit i%8 */
 		} buckets;
 		struct { unsigned int n; uint32_t conns[SERVICES_MAX]; } load;
 		struct { uint32_t id; uint16_t size; } probe;	/* size of the datagram's payload */
@@ -76,7 +78,8 @@ unsigned int flow_fit(const struct flow *flow, unsigned int n);
 /*
  * Writes 'm' into 'buf' and returns the bytes used; FLOW_SIZE_MAX suffice, for a PROBE its size.
  */
-size_t flow_encode(const struct flow_msg *m, const uint8_t key[FLOW_KEY_SIZE], void *buf, size_t size);
+size_t flow_encode(const struct flow_msg *m, const uint8_t key[FLOW_KEY_SIZE], void *buf,
+		   size_t size);
 
 /*
  * 0: '*m' is what a holder of 'key' sent.  Else '*m' is untouched:

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a decision in userspace costs, on the place of tests/netns/handed_lab.h: SYNs of ever new clients
- * come in over a veth, the service is least-conn, every flow goes to one of two other nodes by their MACs.
+ * What a decision in userspace costs, on the place of tests/netns/handed_lab.h: SYNs of ever new
+ * clients come in over a veth, the service is least-conn, every flow goes to one of two other nodes
+ * by their MACs.
  *
- *   rate      as many SYNs as the sender can make, while the queue's thread has a CPU of its own: verdicts
- *             per second by the clock, and per second of that thread's CPU time (the same if it is busy all
- *             the time).  What a packet costs behind the verdict (copy, route, transmission) is paid by
- *             that thread as well.
- *   latency   one SYN at a time, from its transmission until it has left for its node; the same with
- *             scheduler = probability, which stays in the kernel.  Added = the difference.
+ *   rate      as many SYNs as the sender can make, while the queue's thread has a CPU of its own:
+ *             verdicts per second by the clock, and per second of that thread's CPU time (the same if
+ *             it is busy all the time).  What a packet costs behind the verdict (copy, route,
+ *             transmission) is paid by that thread as well.
+ *   latency   one SYN at a time, from its transmission until it has left for its node; the same
+ *             with scheduler = probability, which stays in the kernel.  Added = the difference.
  */
 #include <errno.h>
 #include <net/ethernet.h>
@@ -150,7 +151,8 @@ static void rate(void)
 	spent = clock_ns() - start;
 	cpu = thread_ns() - cpu;
 	n = after.handed - before.handed;
-	printf("queue: %llu SYNs sent in %.1f s, %llu handed on, %llu dropped by the full queue, %llu by the full socket\n",
+	printf("queue: %llu SYNs sent in %.1f s, %llu handed on, %llu dropped by the full queue, "
+	       "%llu by the full socket\n",
 	       (unsigned long long)sent, (double)spent / 1e9, (unsigned long long)n,
 	       (unsigned long long)(after.queue_dropped - before.queue_dropped),
 	       (unsigned long long)(after.user_dropped - before.user_dropped));

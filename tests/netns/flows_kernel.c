@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Flow recovery against this machine's kernel: what conntrack says about live flows (io/flows), and how
- * nodes tell each other (io/flowsock), two nodes in one namespace, on addresses of lo.
+ * Flow recovery against this machine's kernel: what conntrack says about live flows (io/flows), and
+ * how nodes tell each other (io/flowsock), two nodes in one namespace, on addresses of lo.
  */
 #include "kernel_test.h"
 

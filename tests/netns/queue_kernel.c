@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Schedulers against this machine's kernel, on the place of handed_lab.h: this node directs, nodes 2 and 3 serve;
- * the flow maps, the queue and the thread behind it, a flood of packets that nobody knows.
+ * Schedulers against this machine's kernel, on the place of handed_lab.h: this node directs, nodes
+ * 2 and 3 serve; the flow maps, the queue and the thread behind it, a flood of packets that nobody
+ * knows.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -391,7 +392,8 @@ static void check_row(const struct row *r, int family)
 		queue_stats(queue, &before);
 		f = look(&p, 1);
 		queue_stats(queue, &after);
-		for (unsigned int k = 0; k < 200 && want_out == QUEUED && after.unknown == before.unknown; k++) {
+		for (unsigned int k = 0; k < 200 && want_out == QUEUED &&
+		     after.unknown == before.unknown; k++) {
 			usleep(5000);
 			queue_stats(queue, &after);
 		}
@@ -567,7 +569,8 @@ static void check_datagrams(void)
 	both[0] = a;
 	both[1] = b;
 	f = look(both, 2);
-	ok(f.to == 3 && !f.udp && f.copies >= 1, "a datagram in fragments: all of it to one node (%s)", text(&f));
+	ok(f.to == 3 && !f.udp && f.copies >= 1, "a datagram in fragments: all of it to one node (%s)",
+	   text(&f));
 	weights(100, 0, 0);
 	for (unsigned int i = 0; i < 2; i++) {
 		both[i].id = 78;

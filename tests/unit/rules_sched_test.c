@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The chains of services with a scheduler, as text: what each state of a bucket leads to.  What they do to
- * packets is held in tests/netns/queue_kernel.c; here what the kernel would not complain about.
+ * The chains of services with a scheduler, as text: what each state of a bucket leads to.  What
+ * they do to packets is held in tests/netns/queue_kernel.c; here what the kernel would not complain
+ * about.
  */
 #include <netinet/in.h>
 #include <setjmp.h>
