@@ -191,6 +191,18 @@ static void open_early(struct setup *s, struct rules_want *want)
 	log_msg(LOG_INFO, "start", "fast path: attached");
 }
 
+bool setup_renew_early(struct setup *s, struct rules_want *want)
+{
+	struct early *old = s->early;
+	bool had = want->early;
+
+	/* The new one first: it clears marks that are not its own, and must never be missing. */
+	s->early = NULL;
+	open_early(s, want);
+	early_close(old);
+	return want->early == had;
+}
+
 /* After the rules: they are what makes the kernel load conntrack. */
 static int set_sysctls(struct setup *s)
 {

@@ -7,6 +7,7 @@
  * multicast addresses, sysctls.  Everything that fails is logged here, with what to do about it.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "conf/conf.h"
@@ -62,6 +63,11 @@ int setup_open_leftovers(struct setup *s);
  * back.
  */
 int setup_refresh(struct setup *s, const struct rules_want *want);
+/*
+ * The number of buckets or the hash has changed: the fast path anew, by 'want'.  false: it could not be
+ * had again, 'want->early' is false now and the rules have to be installed once more.
+ */
+bool setup_renew_early(struct setup *s, struct rules_want *want);
 /* How peers reach us on 'interface'.  0 or -errno, not logged. */
 int setup_link(struct setup *s, const char *interface, struct link *link);
 

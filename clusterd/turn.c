@@ -207,6 +207,22 @@ static void hurry(bool yes)
 	sched_setscheduler(0, (yes ? SCHED_RR : SCHED_OTHER) | SCHED_RESET_ON_FORK, &p);
 }
 
+/* The fast path is made for one layout.  While that changes it decides nothing. */
+static void renew_early(struct turn *t)
+{
+	const struct repl *r = agent_repl(t->agent);
+	const struct layout *l = repl_layout(r);
+
+	if (layout_equal(l, &t->early_layout) || repl_freeze(r) || repl_old_layout(r))
+		return;
+	t->early_layout = *l;
+	if (!t->want.early)
+		return;
+	if (!setup_renew_early(t->setup, &t->want))
+		t->repair = true;
+	early_release(t->setup->early, &t->want);
+}
+
 /* True if the agent has news of it. */
 static bool install(struct turn *t, int64_t now)
 {
@@ -241,6 +257,7 @@ static bool install(struct turn *t, int64_t now)
 	agent_installed(t->agent, version, now_ms());
 	ways_installed(t, now);
 	flowpath_installed(t, now);
+	renew_early(t);
 	return true;
 }
 
@@ -679,6 +696,7 @@ int turn_setup(struct turn *t, struct setup *setup, bool afresh)
 	if (err)
 		return err;
 	ways_fill(t);
+	t->early_layout = *repl_layout(agent_repl(t->agent));
 	return setup_open(setup, &t->want);
 }
 

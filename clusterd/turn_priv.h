@@ -32,6 +32,7 @@ struct turn {
 	struct rules_service service[SERVICES_MAX];
 	struct rules_peer peer[SERVICES_MAX][NODES_MAX];
 	struct bucket_action *action[SERVICES_MAX];
+	struct layout early_layout;	/* that the fast path was made for */
 	bool repair;
 	int64_t install_at;
 	char install_why[256];		/* last reason logged; "": it works */

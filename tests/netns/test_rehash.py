@@ -98,6 +98,11 @@ def there_and_back(c, stops):
     wrong = [(p, t["owner"]) for p, t in zip(range(46000, 46020), by_trace)
              if t["owner"] != found[4, p]]
     expect(not wrong, lambda: f"trace is wrong after the change: {few(wrong)}")
+    for node in c.nodes:        # it is made for one layout
+        with open(node.logfile("clusterd")) as f:
+            n = f.read().count("fast path: attached")
+        expect(n in (0, 1 + len(took)), f"{node.name}: the fast path was attached {n} times, for "
+               f"{1 + len(took)} layouts")
 
 
 def rehash(dispatch, redirect, stops):
