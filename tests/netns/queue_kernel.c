@@ -544,43 +544,62 @@ static void check_unknown(int family)
 	ok(!f.to && !f.replies, "%s: ours, but conntrack does not know it: no reset", v);
 }
 
-static void check_datagrams(void)
+/* A datagram of 1,600 bytes in two fragments: the node that gets all of it, this one too; or 0. */
+static unsigned int fragments_go(uint16_t sport)
 {
-	struct packet p = dgram(AF_INET, CLIENT_ID), a, b;
-	struct packet both[2];
-	uint8_t l4[4096];
+	struct packet p = dgram(AF_INET, CLIENT_ID), both[2];
+	uint8_t l4[2048];
+	static uint32_t id = 77;
 	struct fate f;
 	size_t size;
 
-	weights(0, 0, 100);
-	all(BUCKET_MINE, NOBODY);
+	p.sport = sport;
 	p.payload = 1600;
 	size = make_l4(&p, l4);
-	a = b = p;
-	a.payload = b.payload = 0;
-	a.fragment = b.fragment = true;
-	a.id = b.id = 77;
-	a.data = l4;
-	a.size = 800;
-	a.more = true;
-	b.data = l4 + 800;
-	b.size = size - 800;
-	b.offset = 800;
-	both[0] = a;
-	both[1] = b;
-	f = look(both, 2);
-	ok(f.to == 3 && !f.udp && f.copies >= 1, "a datagram in fragments: all of it to one node (%s)",
-	   text(&f));
-	weights(100, 0, 0);
-	for (unsigned int i = 0; i < 2; i++) {
-		both[i].id = 78;
-		both[i].sport = ++port;
-	}
-	l4[0] = (uint8_t)(port >> 8);
-	l4[1] = (uint8_t)port;
 	l4[6] = l4[7] = 0;	/* no checksum */
-	f = look(both, 2);
-	ok(!f.to && f.udp == 1 && f.udp_size == 1600, "... or to us, whole (%s)", text(&f));
+	p.payload = 0;
+	p.fragment = true;
+	for (unsigned int i = 0; i < 10; i++) {
+		p.id = ++id;
+		both[0] = both[1] = p;
+		both[0].data = l4;
+		both[0].size = 800;
+		both[0].more = true;
+		both[1].data = l4 + 800;
+		both[1].size = size - 800;
+		both[1].offset = 800;
+		f = look(both, 2);
+		if (!f.to && f.udp == 1 && f.udp_size == 1600)
+			return SELF;
+		if (f.to && f.to <= 3 && f.copies == 2 && !f.udp)
+			return f.to;
+	}
+	return 0;
+}
+
+/* Fragments of one datagram never part, also when the kernel knows the flow by itself. */
+static void check_datagrams(void)
+{
+	unsigned int whole = 0, again = 0, hits[4] = { 0 }, id;
+	struct packet p;
+	struct flow f;
+
+	weights(100, 100, 100);
+	all(BUCKET_MINE, NOBODY);
+	for (unsigned int i = 0; i < 12; i++) {
+		p = dgram(AF_INET, CLIENT_ID);
+		id = fragments_go(p.sport);
+		hits[id]++;
+		whole += id != 0;
+		f = flow_of(&p, (uint8_t)id);
+		enter(NODE_NS);
+		if (id && rules_flows_add(rules, &f, 1))
+			die(rules_strerror(rules));
+		again += id && fragments_go(p.sport) == id;
+	}
+	ok(whole == 12 && hits[1] && hits[2] + hits[3],
+	   "datagrams in fragments: each goes to one node: %u, %u, %u", hits[1], hits[2], hits[3]);
+	ok(again == 12, "... and the next ones of the same flow to the same (%u of 12)", again);
 }
 
 static void check_flood_of_acks(void)
@@ -706,6 +725,9 @@ int main(void)
 	check_life(AF_INET6);
 	check_taught(AF_INET);
 	check_taught(AF_INET6);
+	patience = QUEUE_PATIENCE;
+	check_datagrams();
+	patience = PATIENCE;
 	check_rows();
 	check_no_circle();
 	check_error(AF_INET);
