@@ -16,6 +16,8 @@ int agent_propose_layout(struct agent *a, const struct layout *layout, int64_t n
 
 void layout_follow(struct agent *a, int64_t now)
 {
+	if (!mask_has(repl_mixed(a->repl), a->p.self))	/* admitted again, it counts again */
+		a->mixed_empty = 0;
 	if (a->followed == repl_switched(a->repl))
 		return;
 	a->followed = repl_switched(a->repl);

@@ -29,11 +29,11 @@ static inline unsigned int mask_lowest(uint64_t mask)
  * The names are the ones that 'clusterctl buckets' and 'trace' print.
  */
 #define BUCKET_STATES(X) \
-	X(FOREIGN,  "foreign")	/* somebody else's: drop */ \
+	X(FOREIGN,  "foreign")	/* somebody else's: drop; or hand to 'to' */ \
 	X(MINE,     "mine")	/* accept all */ \
-	X(ARRIVING, "arriving")	/* peer still owns: SYN only if a peer handed it over; established: accept */ \
+	X(ARRIVING, "arriving")	/* 'to' still owns: SYN only from there; established: accept */ \
 	X(ADOPTING, "adopting")	/* SYN: accept; established here: accept; else drop, never RST */ \
-	X(LEAVING,  "leaving")	/* SYN: hand to 'to'; established here: accept; else drop */ \
+	X(LEAVING,  "leaving")	/* SYN: hand to 'to', even back; established here: accept; else drop */ \
 	X(DRAINING, "draining")	/* SYN: drop (the new owner has its copy); established here: accept; else drop */
 
 enum bucket_state {

@@ -19,20 +19,22 @@ for c in $sources; do
 done
 
 # mutant NAME FILE SED FIRST-SEED SEEDS SCENARIO...  (where it was found, to be quick)
+# FILE: of core/, or sim/FILE: of the simulator's kernels, for rules that the kernel has to keep
 mutant()
 {
 	local name=$1 file=$2 edit=$3 first=$4 seeds=$5 out status
 	shift 5
 	case $name in *"$only"*) ;; *) return ;; esac
-	local o=$dir/o/clusterd_core_$file.o
-	sed -E "$edit" "clusterd/core/$file" > "$dir/clusterd/core/$file"
-	if cmp -s "clusterd/core/$file" "$dir/clusterd/core/$file"; then
+	case $file in sim/*) file=tests/$file ;; *) file=clusterd/core/$file ;; esac
+	local o=$dir/o/$(echo "$file" | tr / _).o
+	sed -E "$edit" "$file" > "$dir/$file"
+	if cmp -s "$file" "$dir/$file"; then
 		echo "not ok - $name: the rule is not where it was"
 		failed=$((failed + 1))
 		return
 	fi
 	cp "$o" "$dir/keep.o"
-	if ! ${CC:-gcc} $flags -w -c -o "$o" "$dir/clusterd/core/$file" ||
+	if ! ${CC:-gcc} $flags -w -c -o "$o" "$dir/$file" ||
 	   ! ${CC:-gcc} -o "$dir/sim" "$dir"/o/*.o; then
 		echo "not ok - $name: does not compile"
 		failed=$((failed + 1))
@@ -44,12 +46,12 @@ mutant()
 		passed=$((passed + 1))
 	fi
 	cp "$dir/keep.o" "$o"
-	cp "clusterd/core/$file" "$dir/clusterd/core/$file"
+	cp "$file" "$dir/$file"
 }
 
 # the lease
 mutant "an expired grant is given again at once" lease.c \
-	'/^static void heard_admitted/,/^}/s/if \(p->grant == GRANT_GRANTING\)/if ((p->grant = GRANT_GRANTING))/' 2600 400 flap-all
+	'/^static void heard_admitted/,/^}/s/if \(p->grant == GRANT_GRANTING\)/if ((p->grant = GRANT_GRANTING))/' 400 200 flap-all
 mutant "a lapsed lease comes back by itself" lease.c \
 	'/^static void become_fenced/,/^}/s/l->term = 0;//' 1 100 isolated
 mutant "no margin for clocks and timers" lease.c \
@@ -71,7 +73,7 @@ mutant "PREPARE does not wait for everybody" repl.c \
 mutant "an heir who knows of the move takes the bucket" repl.c \
 	's/return k->other == self && is_heir/return is_heir/' 1 1000 move-loss
 mutant "a survivor of a hand-over goes by heir()" repl.c \
-	'/^bool repl_inherits/,/^}/s/return k->other == self;/return is_heir(r, service, b, self, lost);/' 1 1000 move-loss
+	'/^bool repl_inherits/,/^}/s/return k->other == self;/return is_heir(r, service, b, self, lost);/' 430 200 rehash-loss
 mutant "no grace for a crashed daemon" repl.c \
 	'/^static void await_return/,/^}/s/\? PHASE_GRACE : PHASE_STABLE/? PHASE_STABLE : PHASE_STABLE/; /^static void await_return/,/^}/s/\.other = \(uint8_t\)crashed/.other = 0/' 1 100 crash-restart
 mutant "steps are told before the kernel has them" agent.c \
@@ -81,19 +83,45 @@ mutant "ACK without a lease" agent.c \
 mutant "ADOPTED while old owners are still to leave" agent.c \
 	's/!repl_count\(a->repl, PHASE_HANDOFF, NOBODY, a->p.self\) && //' 1 500 power-off planned
 mutant "admission before the table is installed" agent.c \
-	'/^static void follow_self/,/^}/s/a->installed == a->version && //' 400 600 move-loss
+	'/^static void follow_self/,/^}/s/a->installed == a->version && //' 1350 200 move-loss
 mutant "a new owner resets what its predecessor serves" compile.c \
-	's/act\(owner \? BUCKET_ADOPTING : BUCKET_DRAINING, NOBODY\)/act(owner ? BUCKET_MINE : BUCKET_DRAINING, NOBODY)/' 1 100 planned
+	's/act\(BUCKET_ADOPTING, knower\(r, k, lost\)\) : act\(BUCKET_DRAINING, to\)/act(BUCKET_MINE, NOBODY) : act(BUCKET_DRAINING, to)/' 1 100 planned
 mutant "nobody takes what is handed over" compile.c \
-	's/other \? act\(BUCKET_ARRIVING, NOBODY\) : act\(BUCKET_LEAVING, k->other\)/other ? act(BUCKET_FOREIGN, NOBODY) : act(BUCKET_LEAVING, k->other)/' 1 100 planned
+	's/act\(BUCKET_LEAVING, k->other\) : act\(BUCKET_ARRIVING, to\)/act(BUCKET_LEAVING, k->other) : act(BUCKET_FOREIGN, to)/' 1 100 planned
 mutant "both sides of a hand-over accept" compile.c \
-	's/owner \? act\(BUCKET_ADOPTING, NOBODY\) : act\(BUCKET_LEAVING, k->owner\)/act(BUCKET_ADOPTING, NOBODY)/' 1 100 planned
+	's/owner \? act\(BUCKET_ADOPTING, knower\(r, k, lost\)\) : act\(BUCKET_LEAVING, to\)/act(BUCKET_ADOPTING, NOBODY)/' 1 100 planned
+mutant "old connections end before all fronts know the new owner" agent_drain.c \
+	'/^static bool needed/,/^}/s/return plan &&/return false \&\& plan \&\&/' 1 200 planned
+mutant "a new owner does not hand what it does not know to the old one" compile.c \
+	'/^static unsigned int knower/,/^}/s/return k->other &&/return false \&\& k->other \&\&/' 1 100 planned
+mutant "what a new owner hands to the old one is dropped there" sim/packet.c \
+	's/return FORWARD;/return from == a->to ? DROP : FORWARD;/' 1 100 planned
+mutant "a new owner takes what anybody hands it" sim/packet.c \
+	's/return from && from == a->to \? ACCEPT : FORWARD;/return ACCEPT;/' 1 100 planned
+mutant "a VIP waits for a plan to get another holder" repl.c \
+	's/fx->tables \|= repl_hold\(r\);//' 1 100 power-off
+mutant "VIPs are not spread" repl.c \
+	's/repl_hold_plan\(r, r->holder\);//; s/return repl_hold_plan\(r, holder\);/return false;/' 1 100 boot
+
+# the layout
+mutant "the layout changes before all are frozen" repl_layout.c \
+	's/all = online && !\(online & ~r->rehash_acks\);/all = online \&\& r->rehash_acks;/' 1 200 rehash
+mutant "frozen kernels take new connections" sim/kernel.c \
+	's/t->freeze = repl_freeze\(r\);/t->freeze = false;/' 1 200 rehash
+mutant "new connections before all have the new tables" repl_layout.c \
+	'/^static void switch_over/,/^}/s/REHASH_SWITCH/REHASH_MIXED/' 150 150 rehash
+mutant "a new owner resets what lives by the old layout" compile.c \
+	'/^static struct bucket_action mixed/,/^}/s/BUCKET_ADOPTING/BUCKET_MINE/' 1 100 rehash
+mutant "nobody asks the owner by the old layout" sim/packet.c \
+	'/^static unsigned int old_owner/,/^}/s/return k->old_buckets \?/return false ?/' 1 100 rehash
+mutant "the mixture ends while connections live elsewhere" agent_layout.c \
+	'/^static void tick_mixed/,/^}/s/bool empty = .*/bool empty = true;/' 1 100 rehash
 
 # agreement
 mutant "messages are applied while the exchange collects" agent_exchange.c \
 	'/^bool exchange_settled/,/^}/s/return .*/return true;/; s/\(a->ex->phase == EX_SNAP && !a->ex->hold\);//' 1 500 flap-all
 mutant "terms come again in another history" repl.c \
-	's/\(uint32_t\)\(repl_mix\(0, r->lineage\) >> 32\)/0/' 50800 100 random
+	's/\(uint32_t\)\(repl_mix\(0, r->lineage\) >> 32\)/0/' 51100 100 random
 mutant "what came during the exchange is forgotten" agent_exchange.c \
 	'/^static void replay/,/^}/s/i < e->n_kept/i < 0/' 1 300 boot partition flap-all
 mutant "a plan knows nothing of shares" repl.c \

@@ -48,9 +48,8 @@ static enum verdict decide_syn(const struct bucket_action *a, unsigned int from)
 	case BUCKET_FOREIGN:
 		return from ? DROP : FORWARD;
 	case BUCKET_LEAVING:	/* even back: it takes the SYN only from us as yet */
-		return FORWARD;
 	case BUCKET_DRAINING:
-		return from == a->to ? DROP : FORWARD;
+		return FORWARD;
 	case BUCKET_ARRIVING:
 		return from && from == a->to ? ACCEPT : FORWARD;
 	case BUCKET_STATES_N:
