@@ -12,6 +12,8 @@ RUN="corosync nftables iptables iproute2 nginx-light curl tcpdump iputils-ping i
 # For check-stock, which boots Debian's own kernel in an emulator; that kernel is not installed,
 # see tests/stock/fetch.sh.
 RUN="$RUN qemu-system-x86 kmod"
+# What make bench compares with.
+RUN="$RUN ipvsadm"
 POLICY=/usr/sbin/policy-rc.d
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

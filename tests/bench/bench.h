@@ -12,6 +12,7 @@
 
 /* Rows "ns per packet": the buckets that this node owns. */
 #define bench_mine(bucket) ((bucket) % BENCH_NODES == 0)
+#define bench_owner(bucket) ((uint8_t)(1 + (bucket) % BENCH_NODES))
 
 /* Row "commit": the few buckets that stay this node's while all others come and go. */
 #define BENCH_KEPT 16u

@@ -19,6 +19,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "netns")]
 
 import cluster
 import packets
+import redirect
 import sandbox
 from lab import BUILD, CLUSTERD, Lab, LabError, sh
 
@@ -36,9 +37,30 @@ def rows_core(opts, add):
         add(name, [float(found.group(1))], "ms", ("<=", 5), how)
 
 
+def rows_queue(opts, add):
+    out = sh(os.path.join(BUILD, "tests", "queue_bench"), check=False).stdout
+
+    def said(pattern):
+        found = re.search(r"queue: " + pattern, out)
+        if not found:
+            raise LabError(f"queue_bench: {out[-200:]}")
+        return [float(x) for x in found.groups()]
+
+    how = "least-conn, one queue: SYNs of ever new clients, each handed to one of two other nodes"
+    add("queue: decisions per second of one core", said(r"decisions per second of one core: (\d+)"), "/s",
+        (">=", 50000), how + "; by the CPU time of the queue's thread")
+    add("queue: decisions per second, by the clock", said(r"decisions per second, by the clock: (\d+)"),
+        "/s", None, "the sender and all else shares the processors with it")
+    for p in ("p50", "p99"):
+        add(f"queue: added latency, {p}", said(rf"added latency {p}: ([0-9.-]+) us"), "us", None,
+            "one SYN at a time; least-conn (userspace) less probability (in the kernel)")
+
+
 # name, rows, what it needs: None or a settled cluster of three nodes, which the sections share
 SECTIONS = (
     ("packets", packets.rows_packets, None, "ns per foreign packet"),
+    ("redirect", redirect.rows_redirect, None, "cost of a redirected packet"),
+    ("queue", rows_queue, None, "decisions in userspace"),
     ("commit", packets.rows_commit, None, "time of large commits"),
     ("core", rows_core, None, "time of a core step"),
     ("http", cluster.rows_http, None, "HTTP requests per second"),

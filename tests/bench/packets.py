@@ -119,8 +119,8 @@ def xt_cluster(r):
     r.run(*chain, "-j", "DROP")
 
 
-def clusterd(buckets, verb="hold"):
-    return lambda r: r.hold(tool("rules"), verb, "eth0", str(buckets))
+def clusterd(buckets, verb="hold", *way):
+    return lambda r: r.hold(tool("rules"), verb, "eth0", str(buckets), *way)
 
 
 def xdp(what):

@@ -9,6 +9,10 @@
  *                                      {"to": "mine", "ms": X, "longest_ms": X, "transactions": N}
  *                                      and "done"; waits for the end of stdin
  *
+ *   rules hand DEVICE BUCKETS WAY      dispatch = announce, redirect = WAY (direct, ipip, vxlan): two
+ *                                      thirds of the buckets are handed to the nodes 10.77.0.2 and .3;
+ *                                      until stdin ends, then prints {"accepted": N, "handed": N}
+ *
  *   early-hold, early-move: with the fast path (io/early.h)
  */
 #include <errno.h>
@@ -20,7 +24,12 @@
 
 #include "bench.h"
 #include "io/early.h"
+#include "io/netif.h"
 #include "io/rules.h"
+#include "io/tunnel.h"
+
+#define VXLAN_PORT 4789
+#define UNDO "/run/bench.undo"
 
 #define LEASE_MS 300000		/* longer than any measurement: the lease is not what is measured */
 
@@ -36,6 +45,7 @@ static struct rules_service service = {
 	.peer = peer,
 };
 static struct rules_want want = { .n_services = 1, .service = &service };
+static struct rules_member member[2];
 static struct early *early;
 static struct rules *rules;
 static struct lease_table *lease;
@@ -81,17 +91,18 @@ static void commit(void)
 
 static void install(const char *device)
 {
-	char dev[1][IFNAME_SIZE], why[256];
+	char dev[RULES_INTERFACES_MAX][IFNAME_SIZE], why[256];
 	int ret;
 
 	addr_parse(&conf.vip[0], BENCH_VIP_STR);
 	addr_parse(&conf.vip[1], "fd77::250");
-	addr_parse(&peer[0].addr4, "10.77.0.2");
-	addr_parse(&peer[0].addr6, "fd77::2");
-	addr_parse(&peer[1].addr4, "10.77.0.3");
-	addr_parse(&peer[1].addr6, "fd77::3");
+	if (conf.redirect == REDIRECT_DIRECT) {
+		addr_parse(&peer[0].addr4, "10.77.0.2");
+		addr_parse(&peer[0].addr6, "fd77::2");
+		addr_parse(&peer[1].addr4, "10.77.0.3");
+		addr_parse(&peer[1].addr6, "fd77::3");
+	}
 	snprintf(service.interface, sizeof(service.interface), "%s", device);
-	snprintf(dev[0], sizeof(dev[0]), "%s", device);
 	if (want.early) {
 		ret = early_open(&early, &want, why, sizeof(why));
 		if (ret)
@@ -103,7 +114,7 @@ static void install(const char *device)
 	ret = rules_guard_install(rules, &want);
 	if (ret)
 		die("guard", ret);
-	ret = lease_table_open(&lease, dev, 1);
+	ret = lease_table_open(&lease, dev, rules_interfaces(&want, dev, RULES_INTERFACES_MAX));
 	if (!ret)
 		ret = lease_table_start(lease, LEASE_MS);
 	if (ret)
@@ -129,6 +140,66 @@ static void hold(const char *device)
 		die("counters", ret);
 	printf("{\"accepted\": %llu, \"foreign\": %llu}\n", (unsigned long long)c.accepted,
 	       (unsigned long long)c.foreign);
+}
+
+/* As clusterd makes them.  They vanish with the namespace. */
+static void make_tunnels(void)
+{
+	struct netif *netif;
+	unsigned int i;
+	int ret;
+
+	ret = netif_open(&netif, UNDO);
+	for (i = 0; !ret && i < service.n_peers; i++) {
+		struct rules_peer p[2] = { { 0 }, { 0 } };
+		struct tunnel_want w = { .self = 1, .peer = peer[i].id, .vxlan_port = VXLAN_PORT,
+					 .ipip4 = conf.redirect == REDIRECT_IPIP,
+					 .vxlan = conf.redirect == REDIRECT_VXLAN };
+
+		addr_parse(&w.local, "10.77.0.1");
+		addr_parse(&w.remote, i ? "10.77.0.3" : "10.77.0.2");
+		ret = tunnel_ensure(netif, &w, p);
+		if (ret)
+			fprintf(stderr, "rules: %s\n", netif_strerror(netif));
+		p[w.vxlan].id = peer[i].id;
+		peer[i] = p[w.vxlan];
+		member[i] = (struct rules_member){ w.remote, tunnel_vni(1, peer[i].id) };
+	}
+	netif_close(netif);
+	unlink(UNDO);
+	if (ret)
+		die("tunnels", ret);
+	if (conf.redirect == REDIRECT_VXLAN) {
+		want.vxlan_port = VXLAN_PORT;
+		want.member = member;
+		want.n_members = service.n_peers;
+	}
+}
+
+static void hand(const char *device, const char *way)
+{
+	struct rules_counters c;
+	uint32_t b;
+	int ret;
+
+	conf.dispatch = DISPATCH_ANNOUNCE;
+	conf.redirect = !strcmp(way, "ipip") ? REDIRECT_IPIP : !strcmp(way, "vxlan") ? REDIRECT_VXLAN :
+			REDIRECT_DIRECT;
+	want.self = 1;
+	for (b = 0; b < service.buckets; b++)
+		action[b] = (struct bucket_action){
+			bench_mine(b) ? BUCKET_MINE : BUCKET_FOREIGN, bench_owner(b) };
+	addr_parse(&service.own4, "10.77.0.1");
+	if (conf.redirect != REDIRECT_DIRECT)
+		make_tunnels();
+	install(device);
+	say("ready");
+	await_stdin(true);
+	ret = rules_counters(rules, 0, &c);
+	if (ret)
+		die("counters", ret);
+	printf("{\"accepted\": %llu, \"handed\": %llu}\n", (unsigned long long)c.accepted,
+	       (unsigned long long)c.handed);
 }
 
 static void move_to(enum bucket_state state)
@@ -180,11 +251,14 @@ int main(int argc, char **argv)
 		argc = 0;
 	if (argc == 4 && !strcmp(argv[1], "hold")) {
 		hold(argv[2]);
+	} else if (argc == 5 && !strcmp(argv[1], "hand") &&
+		   (!strcmp(argv[4], "direct") || !strcmp(argv[4], "ipip") || !strcmp(argv[4], "vxlan"))) {
+		hand(argv[2], argv[4]);
 	} else if (argc == 5 && !strcmp(argv[1], "move")) {
 		move(argv[2], (unsigned int)strtoul(argv[4], NULL, 0));
 	} else {
 		fprintf(stderr, "usage: rules [early-]hold DEVICE BUCKETS | [early-]move DEVICE "
-			"BUCKETS ROUNDS\n");
+			"BUCKETS ROUNDS | [early-]hand DEVICE BUCKETS direct|ipip|vxlan\n");
 		return 2;
 	}
 	early_close(early);

@@ -10,6 +10,9 @@
  *       (4096 and 65536 buckets), nor by the three-node hash of the source address alone that
  *       xt_cluster and the IPaddr2 recipe compute.  One line each:
  *       {"device": D, "round": R, "ns": processor time per packet, "lost": packets that did not arrive}
+ *   send flows CPU FLOWS COUNT ROUNDS DEVICE[=other]...
+ *       The same with this number of connections and this node's own MAC address, as a front gets them:
+ *       before the first round each connection's SYN, then only its ACKs.
  *   send stream CPU BUCKETS PER_SECOND DEVICE
  *       For the buckets that this node keeps, until SIGTERM; then {"sent": N}.
  */
@@ -44,7 +47,8 @@ struct frame {
 	uint8_t pad[6];
 } __attribute__((packed));
 
-struct client { uint32_t saddr; uint16_t sport, ip_check, tcp_check; };	/* as on the wire */
+/* as on the wire */
+struct client { uint32_t saddr; uint16_t sport, ip_check, tcp_check, syn_check; };
 
 struct device {
 	char name[IFNAMSIZ];
@@ -54,6 +58,7 @@ struct device {
 
 static struct client client[CLIENTS];
 static unsigned int n_clients;
+static unsigned int n_syn;		/* connections to begin first */
 static struct frame frame[BATCH];
 static struct iovec iov[BATCH];
 static struct mmsghdr msg[BATCH];
@@ -105,6 +110,10 @@ static void set_checksums(struct client *c, const struct frame *f)
 	tcp.source = c->sport;
 	c->tcp_check = fold(sum16(&tcp, sizeof(tcp), sum16(&ip.saddr, 8, 0) + htons(IPPROTO_TCP) +
 				  htons(sizeof(tcp))));
+	tcp.syn = 1;
+	tcp.ack = 0;
+	c->syn_check = fold(sum16(&tcp, sizeof(tcp), sum16(&ip.saddr, 8, 0) + htons(IPPROTO_TCP) +
+				  htons(sizeof(tcp))));
 }
 
 static uint32_t bucket_of(const struct client *c, uint32_t buckets)
@@ -123,10 +132,8 @@ static bool foreign_to_all(const struct client *c)
 }
 
 /* kept_of 0: foreign clients */
-static void choose_clients(uint32_t kept_of)
+static void choose_clients(unsigned int want, uint32_t kept_of)
 {
-	unsigned int want = kept_of ? FEW : CLIENTS;
-
 	while (n_clients < want) {
 		uint64_t r = random_u64();
 		struct client c = {
@@ -176,18 +183,20 @@ static void open_device(struct device *d, const char *arg)
 		die("packet socket");
 }
 
-static void send_batch(const struct device *d, unsigned int *at, unsigned int n)
+static void send_batch(const struct device *d, unsigned int *at, unsigned int n, bool syn)
 {
 	unsigned int i, done;
 
 	for (i = 0; i < n; i++) {
 		const struct client *c = &client[(*at)++ % n_clients];
 
-		frame[i].eth.h_dest[0] = d->other ? 0x02 : 0x01;
+		frame[i].eth.h_dest[0] = d->other ? 0x02 : n_syn ? 0x06 : 0x01;
 		frame[i].ip.saddr = c->saddr;
 		frame[i].ip.check = c->ip_check;
 		frame[i].tcp.source = c->sport;
-		frame[i].tcp.check = c->tcp_check;
+		frame[i].tcp.check = syn ? c->syn_check : c->tcp_check;
+		frame[i].tcp.syn = syn;
+		frame[i].tcp.ack = !syn;
 	}
 	for (done = 0; done < n;) {
 		int ret = sendmmsg(d->fd, msg + done, n - done, 0);
@@ -233,25 +242,28 @@ static unsigned long long sent_by(const char *device)
 
 static void rounds(unsigned int count, unsigned int n_rounds, struct device *d, unsigned int n)
 {
-	unsigned int r, i, k;
+	unsigned int warm = n_syn ? n_syn : CLIENTS, r, i, k, at = 0;
 
+	for (i = 0; i < n; i++)
+		for (k = 0; k < n_syn; k += BATCH)
+			send_batch(&d[i], &at, BATCH, true);
 	for (r = 0; r < n_rounds; r++)
 		for (i = 0; i < n; i++) {
 			/* each round begins with another device: no one always comes after the same */
 			const struct device *dev = &d[(i + r) % n];
 			unsigned long long before = sent_by(dev->name);
-			unsigned int at = 0;
 			double start;
 
-			for (k = 0; k < CLIENTS; k += BATCH)	/* warm its tables */
-				send_batch(dev, &at, BATCH);
+			at = 0;
+			for (k = 0; k < warm; k += BATCH)	/* its tables */
+				send_batch(dev, &at, BATCH, false);
 			start = cpu_ns();
 			for (k = 0; k < count; k += BATCH)
-				send_batch(dev, &at, BATCH);
+				send_batch(dev, &at, BATCH, false);
 			start = (cpu_ns() - start) / k;
 			printf("{\"device\": \"%s\", \"round\": %u, \"ns\": %.1f, \"lost\": %lld}\n",
 			       dev->name, r, start,
-			       (long long)(k + CLIENTS) - (long long)(sent_by(dev->name) - before));
+			       (long long)(k + warm) - (long long)(sent_by(dev->name) - before));
 			fflush(stdout);
 		}
 }
@@ -276,7 +288,7 @@ static void stream(const struct device *d, unsigned int per_second)
 			usleep(50);
 			continue;
 		}
-		send_batch(d, &at, 8);
+		send_batch(d, &at, 8, false);
 		sent += 8;
 	}
 	printf("{\"sent\": %llu}\n", sent);
@@ -300,19 +312,30 @@ int main(int argc, char **argv)
 	make_frames();
 	if (argc >= 6 && argc <= 5 + 32 && !strcmp(argv[1], "rounds")) {
 		pin(argv[2]);
-		choose_clients(0);
+		choose_clients(CLIENTS, 0);
 		for (i = 5; i < argc; i++)
 			open_device(&dev[i - 5], argv[i]);
 		rounds((unsigned int)atoi(argv[3]), (unsigned int)atoi(argv[4]), dev,
 		       (unsigned int)argc - 5);
+	} else if (argc >= 7 && argc <= 6 + 32 && !strcmp(argv[1], "flows")) {
+		pin(argv[2]);
+		n_syn = (unsigned int)atoi(argv[3]) / BATCH * BATCH;
+		if (!n_syn || n_syn > CLIENTS)
+			die("flows");
+		choose_clients(n_syn, 0);
+		for (i = 6; i < argc; i++)
+			open_device(&dev[i - 6], argv[i]);
+		rounds((unsigned int)atoi(argv[4]), (unsigned int)atoi(argv[5]), dev,
+		       (unsigned int)argc - 6);
 	} else if (argc == 6 && !strcmp(argv[1], "stream")) {
 		signal(SIGTERM, on_term);
 		pin(argv[2]);
-		choose_clients((uint32_t)atoi(argv[3]));
+		choose_clients(FEW, (uint32_t)atoi(argv[3]));
 		open_device(&dev[0], argv[5]);
 		stream(&dev[0], (unsigned int)atoi(argv[4]));
 	} else {
 		fprintf(stderr, "usage: send rounds CPU COUNT ROUNDS DEVICE[=other]...\n"
+			"       send flows CPU FLOWS COUNT ROUNDS DEVICE[=other]...\n"
 			"       send stream CPU BUCKETS PER_SECOND DEVICE\n");
 		return 2;
 	}

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* xdp OBJECT DEVICE BUCKETS|all: attaches drop.bpf.c's program in generic mode until stdin ends. */
+/*
+ * xdp OBJECT DEVICE BUCKETS|all [send]: attaches drop.bpf.c's program in generic mode until stdin ends:
+ * drops foreign packets, or all, or sends foreign ones to their owners.
+ */
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -20,13 +23,13 @@ static int fail(const char *what, int err)
 
 static int fill(struct bpf_object *o, uint32_t buckets)
 {
-	int fd = bpf_object__find_map_fd_by_name(o, "mine");
+	int fd = bpf_object__find_map_fd_by_name(o, "table");
 	uint32_t b;
 
 	for (b = 0; b < buckets; b++) {
-		uint8_t mine = bench_mine(b);
+		uint8_t owner = bench_owner(b);
 
-		if (bpf_map_update_elem(fd, &b, &mine, 0))
+		if (bpf_map_update_elem(fd, &b, &owner, 0))
 			return -errno;
 	}
 	return 0;
@@ -34,15 +37,15 @@ static int fill(struct bpf_object *o, uint32_t buckets)
 
 int main(int argc, char **argv)
 {
-	uint32_t buckets = argc == 4 ? (uint32_t)strtoul(argv[3], NULL, 0) : 0;
+	uint32_t buckets = argc >= 4 ? (uint32_t)strtoul(argv[3], NULL, 0) : 0;
 	struct bpf_program *prog;
 	struct bpf_object *o;
 	struct bpf_map *ro;
 	int ret, ifindex;
 	char c;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: xdp OBJECT DEVICE BUCKETS|all\n");
+	if (argc != 4 && (argc != 5 || strcmp(argv[4], "send"))) {
+		fprintf(stderr, "usage: xdp OBJECT DEVICE BUCKETS|all [send]\n");
 		return 2;
 	}
 	ifindex = (int)if_nametoindex(argv[2]);
@@ -59,7 +62,8 @@ int main(int argc, char **argv)
 		ret = fill(o, buckets);
 	if (ret)
 		return fail("load", ret);
-	prog = bpf_object__find_program_by_name(o, buckets ? "drop_foreign" : "drop_all");
+	prog = bpf_object__find_program_by_name(o, argc == 5 ? "send_foreign" :
+						buckets ? "drop_foreign" : "drop_all");
 	ret = bpf_xdp_attach(ifindex, bpf_program__fd(prog), XDP_FLAGS_SKB_MODE, NULL);
 	if (ret)
 		return fail("attach", ret);
