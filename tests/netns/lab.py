@@ -683,6 +683,14 @@ link set {bridge} up
             return None
         return views
 
+    def even(self):
+        """As settled(), and with shares that nobody is going to move to even them out (equal weights)."""
+        views = self.settled()
+        if views and all(max(s["buckets"].values()) - min(s["buckets"].values()) <= 1
+                         for s in views[0]["services"]):
+            return views
+        return None
+
     def status_nodes(self):
         """The nodes as the first node that is up sees them."""
         status = self.up()[0].status()

@@ -121,6 +121,7 @@ def handed(c):
 
 
 def every_packet(c, dispatch, redirect):
+    wait(c.even, 20, "even shares")
     status = c[1].status()["services"][0]
     same((status["dispatch"], status["redirect"]), (dispatch, redirect), "the service")
     hosts = [c.far] if dispatch == "route" else [c.client, c.far]
