@@ -218,9 +218,9 @@ def median(values):
 
 # ---- frames as such
 
-def record(port, path, what, seconds):
-    """The frames that match 'what' and come in at a switch port during 'seconds'."""
-    proc = subprocess.Popen(["tcpdump", "-i", port, "-Q", "in", "-n", "-U", "--immediate-mode", "-Z",
+def record(port, path, what, seconds, way="in"):
+    """The frames that match 'what' and come in at a switch port (or go "out") during 'seconds'."""
+    proc = subprocess.Popen(["tcpdump", "-i", port, "-Q", way, "-n", "-U", "--immediate-mode", "-Z",
                              "root", "-w", path, what], stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(seconds + 0.2)
