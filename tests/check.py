@@ -91,6 +91,7 @@ def stages():
     yield "simulator mutants", ["tests/sim/mutants.sh"], 900, env
     yield "kernel", quiet + ["kernel"], 600, env
     yield "cluster", ["/usr/bin/python3", "tests/netns/run.py"], 2400, env
+    yield "stock kernel", quiet + ["stock"], 2700, env
 
 
 def main():

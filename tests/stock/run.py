@@ -63,7 +63,7 @@ STAGES = (
     ("stack_kernel", 120, "$BUILD/tests/stack_kernel"),
     ("queue_kernel", 240, "$BUILD/tests/queue_kernel"),
     ("early_kernel", 60, "$BUILD/tests/early_kernel"),
-    ("netif_kernel", 60, "$BUILD/tests/netif_kernel"),
+    ("netif_kernel", 120, "$BUILD/tests/netif_kernel"),
     ("tunnel_kernel", 60, "$BUILD/tests/tunnel_kernel"),
     ("announce_kernel", 60, "$BUILD/tests/announce_kernel"),
     ("group_kernel", 120, "$BUILD/tests/group_kernel"),
