@@ -18,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "netns")]
 
 import cluster
+import moves
 import packets
 import redirect
 import sandbox
@@ -67,6 +68,8 @@ SECTIONS = (
     ("idle", cluster.rows_idle, 3, "idle CPU and memory"),
     ("fencing", cluster.rows_fencing, 3, "false fencings under load"),
     ("failover", cluster.rows_failover, 3, "outages, resets, lost SYNs"),
+    ("moves", moves.rows_moves, None, "planned moves in every mode"),
+    ("loss", moves.rows_loss, None, "planned moves over a network that loses frames"),
     ("keepalived", cluster.rows_keepalived, None, "outages of keepalived, for comparison"),
 )
 

@@ -170,15 +170,15 @@ class Watch:
 
     serial = 0
 
-    def __init__(self, c, conns=0, rate=500, ports=250, family="46"):
+    def __init__(self, c, conns=0, rate=500, ports=250, family="46", interval=1):
         # Source ports of its own: what the one before left behind is not to be seen in this one.
         first = 10000 + Watch.serial * ports % 22000
         Watch.serial += 1
         ports = f"{first}:{ports}"
         self.capture = c.capture()
         self.probe = c.load("probe", rate=rate, ports=ports, family=family)
-        self.hold = c.load("hold", conns=conns) if conns else None
-        time.sleep(1.4)
+        self.hold = c.load("hold", conns=conns, interval=interval) if conns else None
+        time.sleep(interval + 0.4)
         self.t0 = time.monotonic()
 
     def stop(self):

@@ -36,6 +36,7 @@
 #include "bench.h"
 #include "util/jhash.h"
 
+#define IP_DF   0x4000u
 #define CLIENTS 65536u
 #define FEW     512u		/* of a stream: one in 4,096 tuples is right for it */
 #define BATCH   64u
@@ -322,6 +323,8 @@ int main(int argc, char **argv)
 		n_syn = (unsigned int)atoi(argv[3]) / BATCH * BATCH;
 		if (!n_syn || n_syn > CLIENTS)
 			die("flows");
+		for (i = 0; i < (int)BATCH; i++)	/* as TCP does */
+			frame[i].ip.frag_off = htons(IP_DF);
 		choose_clients(n_syn, 0);
 		for (i = 6; i < argc; i++)
 			open_device(&dev[i - 6], argv[i]);
