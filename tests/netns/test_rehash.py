@@ -136,3 +136,62 @@ def test_rehash_taken_back(c):
     wait(lambda: [rehash_of(n) for n in c.nodes] == [None] * 3, 5, "nobody to wait any more")
     same([buckets_of(n) for n in c.nodes], [1024] * 3, "buckets")
     serves_evenly(c, ["n1", "n2", "n3"])
+
+
+@case(conf=conf_of("announce", hash="source-port"), router=True, timeout=120)
+def test_rehash_without_one(c):
+    """One node is off while the others change: it comes back with the new file, then with the old one."""
+    c[3].power_off()
+    wait(lambda: c.settled(draining=True), 15, "the survivors to settle")
+    new = c.ini.replace("buckets = 1024", "buckets = 2048")
+    for node in (c[1], c[2]):
+        node.write_ini(new)
+        node.ctl("reload")
+    wait(lambda: [buckets_of(n) for n in (c[1], c[2])] == [2048] * 2, 10, "2048 buckets at those that are there")
+    c[3].ini = new
+    c[3].power_on()
+    # settled() compares with status itself, so the number is the one in force
+    c.settle(25, draining=True)
+    same([buckets_of(n) for n in c.nodes], [2048] * 3, "buckets")
+    serves_evenly(c, ["n1", "n2", "n3"])
+
+    same(c[2].stop_clusterd(30), 0, "exit code")
+    c[2].write_ini(c.ini)
+    c[2].start_clusterd()
+    c.settle(25, draining=True)
+    same([buckets_of(n) for n in c.nodes], [2048] * 3, "buckets with one old file")
+    same(rehash_of(c[2]), "waiting", "rehash in the status of the node with the old file")
+    serves_evenly(c, ["n1", "n2", "n3"])
+    for node in c.nodes:
+        node.ini = None
+        node.write_ini()
+        node.ctl("reload")
+    wait(finished(c, 1024, "source-port"), 15, "1024 buckets again")
+
+
+@case(conf=conf_of("announce", hash="source-port"), router=True, timeout=120)
+def test_rehash_power_off(c):
+    """A node is lost in the midst of the change: the others make it, and keep their connections."""
+    for number, delay in ((2, 0.05), (3, 0.4)):
+        was = buckets_of(c[1])
+        buckets = 2048 if was == 1024 else 1024
+        with Watched(c, conns=90, rate=200) as w:
+            tell(c, {"buckets = 1024": f"buckets = {buckets}"})
+            for node in c.nodes[:-1]:
+                node.ctl("reload")
+            w.mark()
+            last = c.nodes[-1].popen([labs.CLUSTERCTL, "reload"])
+            time.sleep(delay)
+            c[number].power_off()
+            time.sleep(4)
+        if number != 3:
+            last.wait(10)
+        server = {i: recs[0][5] for i, recs in w.connections().items()}
+        ended = [r for r in w.held if r[0] in "xm" and server.get(r[2]) != f"n{number}"]
+        expect(not ended, lambda: f"connections to living nodes ended: {few(ended)}")
+        w.one_speaker([(number, w.t0, float("inf"))])
+        left = [n for n in c.nodes if n.pid]
+        wait(lambda: [buckets_of(n) for n in left] == [buckets] * 2, 10, f"{buckets} buckets at the survivors")
+        c[number].power_on()
+        c.settle(25, draining=True)
+        same([buckets_of(n) for n in c.nodes], [buckets] * 3, "buckets")
