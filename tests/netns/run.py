@@ -5,7 +5,7 @@ run.py [-l] [-v] [NAME...]     runs the tests whose names contain one of the NAM
   -l   lists them
   -v   prints the daemons' logs after every test, not only after failures
 BUILD=DIR takes clusterd from DIR instead of build/.  LAB_KEEP=DIR copies logs and captures of failed
-tests there.  CLUSTERD_STOCK=1: this kernel has everything, to skip a test is a failure.
+tests there.  STOCK=1: this kernel has everything, to skip a test is a failure.
 """
 
 import glob
@@ -130,7 +130,7 @@ class Runner:
             start = time.monotonic()
             test(lab)
         except harness.Skip as skip:
-            kind, why = "not ok" if os.environ.get("CLUSTERD_STOCK") else "skip", str(skip)
+            kind, why = "not ok" if os.environ.get("STOCK") else "skip", str(skip)
         except TooLong:
             kind, why, trace = "not ok", "takes too long", traceback.format_exc()
         except (harness.Failed, labs.LabError) as err:
