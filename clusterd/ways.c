@@ -160,18 +160,20 @@ static void fill_peers(struct turn *t, unsigned int service)
 static void fill_members(struct turn *t)
 {
 	struct ways *w = t->ways;
-	bool vxlan = false;
+	bool vxlan = false, any = false;
 
-	for (unsigned int i = 0; i < t->conf.n_services; i++)
+	for (unsigned int i = 0; i < t->conf.n_services; i++) {
 		vxlan |= t->conf.service[i].redirect == REDIRECT_VXLAN;
+		any |= t->conf.service[i].redirect != REDIRECT_DIRECT;
+	}
 	t->want.vxlan_port = vxlan ? t->conf.vxlan_port : 0;
 	t->want.member = w->member;
 	t->want.n_members = 0;
-	for (unsigned int id = 1; vxlan && id <= t->conf.n_nodes; id++)
+	for (unsigned int id = 1; any && id <= t->conf.n_nodes; id++)
 		if (id != t->self)
 			w->member[t->want.n_members++] = (struct rules_member){
 				.addr = t->conf.node[id - 1].addr,
-				.vni = tunnel_vni((uint8_t)t->self, (uint8_t)id),
+				.vni = vxlan ? tunnel_vni((uint8_t)t->self, (uint8_t)id) : 0,
 			};
 }
 

@@ -90,7 +90,10 @@ struct rules_service {
 	uint16_t weight[NODES_MAX + 1];		/* scheduler != hash: of each node that may get new flows */
 };
 
-/* A peer's vxlan packets: taken only with this outer source address and this VNI. */
+/*
+ * The other end of our tunnels to a peer.  vxlan packets are taken only with this outer source address
+ * and this VNI (0: no vxlan).  What carries ipip or vxlan from and to this address is not tracked.
+ */
 struct rules_member { struct addr addr; uint32_t vni; };
 
 struct rules_want {
@@ -107,7 +110,7 @@ struct rules_want {
 	uint16_t queue, n_queues;
 	bool queue_xt;				/* rules_queue_native() said no */
 	uint16_t vxlan_port;			/* 0: no vxlan; else UDP port */
-	unsigned int n_members;
+	unsigned int n_members;			/* 0: no tunnels */
 	const struct rules_member *member;	/* borrowed for the call only */
 };
 

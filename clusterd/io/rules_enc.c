@@ -417,6 +417,8 @@ static const char *expr_name(enum rules_expr_op op)
 		return "queue";
 	case EXPR_QUEUE_XT:
 		return "target";
+	case EXPR_NOTRACK:
+		return "notrack";
 	}
 	return "";
 }
@@ -589,6 +591,8 @@ static bool fill_expr(struct nftnl_expr *x, const struct rules_expr *e)
 		break;
 	case EXPR_QUEUE_XT:
 		return fill_queue_xt(x, e);
+	case EXPR_NOTRACK:
+		break;		/* has no attributes */
 	}
 	return true;
 }

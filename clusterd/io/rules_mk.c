@@ -383,3 +383,8 @@ void mk_queue(struct rules_mk *b, uint16_t first, uint16_t n, bool xt)
 	mk_expr(b, &(struct rules_expr){ .op = xt ? EXPR_QUEUE_XT : EXPR_QUEUE, .offset = first,
 					 .len = n });
 }
+
+void mk_notrack(struct rules_mk *b)
+{
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_NOTRACK });
+}

@@ -90,5 +90,7 @@ void mk_exthdr(struct rules_mk *b, uint8_t proto, uint16_t offset, uint16_t len,
 void mk_lower_mss(struct rules_mk *b, uint16_t mss);
 /* To queues first .. first + n - 1 by CPU; 'xt': no "queue" in nft.  Nobody listens: dropped. */
 void mk_queue(struct rules_mk *b, uint16_t first, uint16_t n, bool xt);
+/* Before conntrack (priority raw): it will not look at the packet. */
+void mk_notrack(struct rules_mk *b);
 
 #endif

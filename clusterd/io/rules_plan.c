@@ -358,6 +358,7 @@ const char *rules_obj_module(const struct rules_plan *p, const struct rules_obj 
 		case EXPR_FWD:
 			return "nft_fwd_netdev, nf_dup_netdev";
 		case EXPR_CT_STATE:
+		case EXPR_NOTRACK:
 			return "nft_ct, nf_conntrack";
 		case EXPR_DUP:
 			return o->family == RULES_IP ? "nft_dup_ipv4, nf_dup_ipv4" :
@@ -416,6 +417,8 @@ static void print_expr_more(const struct rules_expr *e, FILE *out)
 	else if (e->op == EXPR_TCPOPT_SET)
 		fprintf(out, " [r%u -> tcp option %" PRIu32 "+%u,%u]", r, e->key, e->offset,
 			e->len);
+	else if (e->op == EXPR_NOTRACK)
+		fputs(" [notrack]", out);
 	else
 		fprintf(out, " [queue %u-%u%s]", e->offset, e->offset + e->len - 1u,
 			e->op == EXPR_QUEUE ? "" : " xt");
@@ -508,6 +511,7 @@ static void print_expr(const struct rules_expr *e, FILE *out)
 	case EXPR_TCPOPT_SET:
 	case EXPR_QUEUE:
 	case EXPR_QUEUE_XT:
+	case EXPR_NOTRACK:
 		print_expr_more(e, out);
 		break;
 	}

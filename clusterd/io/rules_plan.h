@@ -100,6 +100,7 @@ enum rules_expr_op {
 	EXPR_TCPOPT_SET,	/* reg -> TCP option 'key': offset, len (maxseg: only lowers) */
 	EXPR_QUEUE,		/* numbers offset .. offset + len - 1, by CPU, no bypass */
 	EXPR_QUEUE_XT,		/* the same by xt_NFQUEUE through nft_compat (target revision 3) */
+	EXPR_NOTRACK,		/* conntrack leaves the packet alone */
 };
 
 #define REG(n) (8u + (n))	/* NFT_REG32_00.. */

@@ -43,8 +43,10 @@ static int probe_rules(char *why, size_t size)
 					.ifindex6 = 1 } };
 	uint8_t owner[BUCKETS_MIN] = { 2 };
 	struct rules_service service[N_KINDS];
+	struct rules_member member = { .vni = 1 };
 	struct rules_want want = { .n_services = N_KINDS, .service = service, .self = 1, .n_held = 1,
-				   .held = &conf[1].vip[0] };
+				   .held = &conf[1].vip[0], .vxlan_port = 4789, .n_members = 1,
+				   .member = &member };
 	struct rules *r;
 	char text[ADDR_STR];
 	unsigned int i;
@@ -67,6 +69,7 @@ static int probe_rules(char *why, size_t size)
 		addr_parse(&peer[i].addr4, "192.0.2.9");
 		addr_parse(&peer[i].addr6, "2001:db8::9");
 	}
+	member.addr = peer[0].addr4;
 	ret = rules_open(&r, NULL);
 	if (ret) {
 		snprintf(why, size, "netfilter netlink socket: %s; needs nfnetlink, nf_tables",

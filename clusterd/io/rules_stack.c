@@ -156,7 +156,8 @@ static void member_sets(struct rules_mk *b, const struct rules_want *w)
 	for (i = 0; i < w->n_members; i++) {
 		uint32_t vni = htonl(w->member[i].vni << 8);
 
-		mk_elem_once(b, "vnis", &vni, 4);
+		if (vni)
+			mk_elem_once(b, "vnis", &vni, 4);
 	}
 	for (int v4 = 1; v4 >= 0; v4--) {
 		uint32_t size = v4 ? 4 : 16;
@@ -167,7 +168,7 @@ static void member_sets(struct rules_mk *b, const struct rules_want *w)
 			uint32_t vni = htonl(w->member[i].vni << 8);
 			uint8_t key[KEY_MAX] = { 0 };
 
-			if (is4(&w->member[i].addr) != v4)
+			if (is4(&w->member[i].addr) != v4 || !vni)
 				continue;
 			memcpy(key, w->member[i].addr.b, size);
 			memcpy(key + size, &vni, 4);
@@ -213,6 +214,92 @@ static void member_rules(struct rules_mk *b, const struct rules_want *w)
 	mk_verdict(b, NF_DROP);
 }
 
+/* ---- outer packets of tunnels ---- */
+
+static bool has_vxlan(const struct rules_want *w)
+{
+	return w->n_members && w->vxlan_port;
+}
+
+static bool has_ipip(const struct rules_want *w)
+{
+	unsigned int i;
+
+	for (i = 0; i < w->n_services; i++)
+		if (w->service[i].conf->redirect == REDIRECT_IPIP)
+			return w->n_members;
+	return false;
+}
+
+static bool has_member(const struct rules_want *w, bool v4)
+{
+	unsigned int i;
+
+	for (i = 0; i < w->n_members; i++)
+		if (is4(&w->member[i].addr) == v4)
+			return true;
+	return false;
+}
+
+/* The rest of a rule that knows the protocol. */
+static void untracked_end(struct rules_mk *b, bool v4, bool out)
+{
+	uint16_t at = v4 ? out ? IP4_DADDR : IP4_SADDR : out ? IP6_DADDR : IP6_SADDR;
+
+	mk_is_nfproto(b, v4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
+	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, at, v4 ? 4 : 16, REG(4));
+	mk_lookup(b, EXPR_LOOKUP, REG(4), v4 ? "ends4" : "ends6");
+	mk_notrack(b);
+	mk_verdict(b, NF_ACCEPT);
+}
+
+static void untracked_chain(struct rules_mk *b, const struct rules_want *w, bool out)
+{
+	static const uint8_t inner[] = { IPPROTO_IPIP, IPPROTO_IPV6 };	/* of ipip, sit, ip6tnl */
+	unsigned int k;
+
+	mk_base_chain(b, out ? "raw_out" : "raw_in", out ? NF_INET_LOCAL_OUT : NF_INET_PRE_ROUTING,
+		      PRIO_RAW, NULL);
+	for (int v4 = 1; v4 >= 0; v4--) {
+		if (!has_member(w, v4))
+			continue;
+		for (k = 0; has_ipip(w) && k < sizeof(inner); k++) {
+			mk_rule(b);
+			mk_is_l4proto(b, inner[k]);
+			untracked_end(b, v4, out);
+		}
+		if (has_vxlan(w)) {
+			mk_rule(b);
+			vxlan_match(b, w);
+			untracked_end(b, v4, out);
+		}
+	}
+}
+
+/*
+ * Half of what a tunnelled packet would cost is conntrack, which has nothing to say about it: the
+ * connection is inside, and that is looked at as ever.
+ */
+static void untracked_tunnels(struct rules_mk *b, const struct rules_want *w)
+{
+	unsigned int i;
+
+	if (!has_ipip(w) && !has_vxlan(w))
+		return;
+	for (int v4 = 1; v4 >= 0; v4--) {
+		const char *name = v4 ? "ends4" : "ends6";
+
+		if (!has_member(w, v4))
+			continue;
+		mk_set(b, name, v4 ? TYPE_IPADDR : TYPE_IP6ADDR, v4 ? 4 : 16);
+		for (i = 0; i < w->n_members; i++)
+			if (is4(&w->member[i].addr) == v4)
+				mk_elem_once(b, name, w->member[i].addr.b, v4 ? 4 : 16);
+	}
+	untracked_chain(b, w, true);
+	untracked_chain(b, w, false);
+}
+
 static void inet_table(struct rules_mk *b, const struct rules_want *w)
 {
 	char name[OBJ_NAME];
@@ -228,13 +315,14 @@ static void inet_table(struct rules_mk *b, const struct rules_want *w)
 	gate = build_gate_set(b, w, false);
 	if (gate)
 		mk_add_obj(b, OBJ_COUNTER, "silenced");
-	if (w->n_members)
+	if (has_vxlan(w))
 		member_sets(b, w);
+	untracked_tunnels(b, w);
 	mk_base_chain(b, "in", NF_INET_PRE_ROUTING, PRIO_LIVE_CHECK, NULL);
 	check_rules(b, w);
 	/* What the guard says as well, so that nothing slips through where it was flushed away. */
 	build_accept_loopback(b);
-	if (w->n_members)
+	if (has_vxlan(w))
 		member_rules(b, w);
 	if (gate)
 		build_nd_gate(b);

@@ -163,17 +163,16 @@ static void make_tunnels(void)
 			fprintf(stderr, "rules: %s\n", netif_strerror(netif));
 		p[w.vxlan].id = peer[i].id;
 		peer[i] = p[w.vxlan];
-		member[i] = (struct rules_member){ w.remote, tunnel_vni(1, peer[i].id) };
+		member[i] = (struct rules_member){ w.remote, w.vxlan ? tunnel_vni(1, peer[i].id) : 0 };
 	}
 	netif_close(netif);
 	unlink(UNDO);
 	if (ret)
 		die("tunnels", ret);
-	if (conf.redirect == REDIRECT_VXLAN) {
+	if (conf.redirect == REDIRECT_VXLAN)
 		want.vxlan_port = VXLAN_PORT;
-		want.member = member;
-		want.n_members = service.n_peers;
-	}
+	want.member = member;
+	want.n_members = service.n_peers;
 }
 
 static void hand(const char *device, const char *way)

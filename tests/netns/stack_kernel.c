@@ -603,6 +603,55 @@ static void check_members(int family)
 	close(fd);
 }
 
+/* A tunnel's outer packet, to or from the member: does conntrack take it up? */
+static bool tracked(int family, int proto, bool out)
+{
+	struct addr to = address(family, 77, out ? 9 : 1);
+	struct sockaddr_storage ss;
+	socklen_t len = sock_addr(&ss, to, proto == IPPROTO_UDP ? 4789 : 0);
+	int fd;
+
+	enter(NODE);
+	MUST("conntrack -F 2>/dev/null");
+	enter(out ? NODE : CLIENT);
+	fd = socket(family, proto == IPPROTO_UDP ? SOCK_DGRAM : SOCK_RAW,
+		    proto == IPPROTO_UDP ? 0 : proto);
+	if (fd < 0 || sendto(fd, "12345678", 8, 0, (void *)&ss, len) != 8)
+		die("send");
+	close(fd);
+	enter(NODE);
+	return !sh("conntrack -L -f %s -d %s 2>/dev/null | grep -q '^%s '",
+		   family == AF_INET ? "ipv4" : "ipv6", addr_text(to),
+		   proto == IPPROTO_UDP ? "udp" : "unknown");
+}
+
+static void check_untracked(int family)
+{
+	static const int proto[] = { IPPROTO_UDP, IPPROTO_IPIP, IPPROTO_IPV6 };
+	struct conf_service *c = (struct conf_service *)service[FLOOD].conf;
+	bool by_rule;
+	unsigned int i;
+
+	member[0] = (struct rules_member){ address(family, 77, 9), 0xc1d001 };
+	member[1] = (struct rules_member){ address(family, 77, 2), 0xc1d002 };
+	for (want.n_members = 2;; want.n_members = 0) {
+		c->redirect = REDIRECT_IPIP;
+		live_close();
+		live_open();
+		by_rule = want.n_members;
+		for (i = 0; i < 6; i++)
+			ok(tracked(family, proto[i / 2], i % 2) == !by_rule,
+			   "%s, protocol %d %s the member: %stracked", ip_str(family), proto[i / 2],
+			   i % 2 ? "to" : "from", by_rule ? "un" : "");
+		if (!by_rule)
+			break;
+	}
+	want.n_members = 2;
+	c->redirect = REDIRECT_DIRECT;
+	live_close();
+	live_open();
+}
+
 /* As many devices as there can be. */
 static void check_devices(void)
 {
@@ -642,6 +691,7 @@ int main(void)
 		check_lease(families[i]);
 		check_mss(families[i]);
 		check_members(families[i]);
+		check_untracked(families[i]);
 	}
 	check_df();
 	check_guard_marks();

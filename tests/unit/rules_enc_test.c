@@ -167,6 +167,8 @@ static void test_handed(void **state)
 	mk_queue(&m, 40, 2, false);
 	mk_rule(&m);
 	mk_queue(&m, 40, 2, true);
+	mk_rule(&m);
+	mk_notrack(&m);
 	assert_int_equal(rules_plan_diff(&d, NULL, &p), 0);
 	rules_batch_begin(&b);
 	for (i = 0; i < d.n; i++)

@@ -215,6 +215,36 @@ static void test_df(void **state)
 			"[r4 = fe80"));
 }
 
+/* Of tunnels only, and of no more than there are. */
+static void test_untracked(void **state)
+{
+	static const char out4[] = "[meta 16 -> r0] [r0 == 04] [meta 15 -> r0] [r0 == 02] "
+				   "[nh+16,4 -> r4] [r4 in @ends4] [notrack] [accept]",
+			  in6[] = "[meta 16 -> r0] [r0 == 29] [meta 15 -> r0] [r0 == 0a] "
+				  "[nh+8,16 -> r4] [r4 in @ends6] [notrack] [accept]";
+	struct setup s;
+
+	make(&s);
+	assert_true(has(stack(&s), "chain raw_out hook 3 prio -300"));
+	assert_true(has(stack(&s), "chain raw_in hook 0 prio -300"));
+	assert_false(has(stack(&s), out4));
+	assert_false(has(stack(&s), in6));
+	s.conf[2].redirect = REDIRECT_IPIP;
+	assert_true(has(stack(&s), out4));
+	assert_true(has(stack(&s), in6));
+	assert_true(has(stack(&s), "@vnis"));
+	s.want.vxlan_port = 0;
+	s.member[0].vni = s.member[1].vni = 0;
+	assert_true(has(stack(&s), out4));
+	assert_true(has(stack(&s), in6));
+	assert_false(has(stack(&s), "r0 == 12b5"));
+	assert_false(has(stack(&s), "@vnis"));
+	s.conf[2].redirect = REDIRECT_DIRECT;
+	assert_false(has(stack(&s), "notrack"));
+	assert_false(has(stack(&s), "raw_"));
+	assert_false(has(stack(&s), "@ends"));
+}
+
 /* No way to a peer: no chain; what is marked for it is dropped. */
 static void test_no_way(void **state)
 {
@@ -237,6 +267,7 @@ int main(void)
 		cmocka_unit_test(test_no_own_address),
 		cmocka_unit_test(test_df),
 		cmocka_unit_test(test_no_way),
+		cmocka_unit_test(test_untracked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
