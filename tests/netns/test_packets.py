@@ -176,6 +176,28 @@ def test_forged_vxlan(c):
     expect(all(n.clusterd.alive() for n in c.nodes), "a daemon ended")
 
 
+@case(conf=conf_for("announce", "ipip"), router=True, needs=needs("ipip"))
+def test_forged_ipip(c):
+    """The same with ipip and sit: only members' packets are taken out of the tunnel."""
+    c.client.run(f"ping -c 1 -W 1 {c[1].addr4} >/dev/null; ping -c 1 -W 1 {c[1].addr6} >/dev/null")
+
+    def tunnelled(source, number, client, vip):
+        out = []
+        for n in range(60):
+            data = frames.udp(client, 36000 + n, vip, 5353, b"forged %d" % n)
+            kind, inner = frames.packet(client, vip, 17, data)
+            outer = frames.ip4(source, c[1].addr4, 4 if kind == 0x0800 else 41, inner)
+            out.append(frames.ether(f"02:00:00:00:00:{number:02x}", c[1].mac, 0x0800, outer))
+        return out
+
+    for client, vip in ((CLIENT4, VIP4), (CLIENT6, VIP6)):
+        good = answers_to(c, c[1].port, tunnelled(c[2].addr4, 2, client, vip))
+        expect(len(good) > 5 and {p.who for p in good} == {1}, f"a member's packets: {len(good)} answers")
+        for source, number in ((CLIENT4, 100), ("10.77.0.77", 77)):
+            bad = answers_to(c, c[1].port, tunnelled(source, number, client, vip))
+            expect(not bad, f"packets of {source} were served: {len(bad)} answers")
+
+
 @case(conf=conf_for("announce", "vxlan"), router=True, fresh=True)
 def test_rp_filter(c):
     """Strict reverse path filters on the nodes: all works, and after the stop they are as before."""
