@@ -711,10 +711,13 @@ static void open_probe(struct turn *t)
 
 		for (unsigned int k = 0; k < c->n_vips; k++, n++) {
 			memcpy(target[n].interface, t->service[i].interface, IFNAME_SIZE);
-			if (c->dispatch == DISPATCH_FLOOD)
+			target[n].vip = (struct addr){ .family = 0 };
+			if (c->dispatch == DISPATCH_FLOOD) {
 				addr_shared_mac(&c->vip[k], c->mac == MAC_UNICAST, target[n].mac);
-			else
+				target[n].vip = c->vip[k];
+			} else {
 				memset(target[n].mac, 0xff, sizeof(target[n].mac));
+			}
 		}
 	}
 	err = probe_open(&t->probe, target, n, t->net.key, t->self);

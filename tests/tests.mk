@@ -59,7 +59,7 @@ $(B)/tests/core_bench: $(addprefix $(O)/,tests/bench/core_bench.o $(addprefix cl
 # Against the kernel and a real corosync, in namespaces of their own.
 K_netif := $(addprefix io/,netif netif_vip netif_mac netif_sysctl netif_link flows) util/addr util/jhash util/log
 K_group := io/group
-K_probe := io/probe util/buf
+K_probe := io/probe io/probe_packet util/addr util/buf
 K_announce := io/announce util/addr util/log
 K_tunnel := $(addprefix io/,tunnel netif netif_vip netif_mac netif_sysctl netif_link) util/addr util/log
 KT_rules := rules_lab.o

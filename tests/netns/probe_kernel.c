@@ -27,7 +27,9 @@
 
 static unsigned int failed;
 static const uint8_t key[32] = "the cluster's key", other_key[32] = "another cluster's key";
-static const uint8_t shared[6] = { 0x01, 0x00, 0x5e, 0x4d, 0x00, 0xfa };
+static const struct addr vip4 = { AF_INET, { 10, 77, 0, 250 } };
+static const struct addr vip6 = { AF_INET6, { 0xfd, 0x77, [15] = 0xfa } };
+static bool unicast;		/* the kind of shared MAC */
 static const uint8_t broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 static struct probe *probe[4];
 
@@ -80,21 +82,37 @@ static void serve(int64_t until)
 
 static struct probe *open_probe(const char *interface, const uint8_t k[32], unsigned int self)
 {
-	struct probe_target t = { .interface = "" };
+	struct probe_target t[2] = { { .vip = vip4 }, { .vip = vip6 } };
 	struct probe *p = NULL;
 	int err;
 
-	strcpy(t.interface, interface);
-	memcpy(t.mac, shared, 6);
-	err = probe_open(&p, &t, 1, k, self);
+	for (unsigned int i = 0; i < 2; i++) {
+		strcpy(t[i].interface, interface);
+		addr_shared_mac(&t[i].vip, unicast, t[i].mac);
+	}
+	err = probe_open(&p, t, 2, k, self);
 	if (err)
 		ok(false, "probe_open(%s): %s", interface, strerror(-err));
 	return p;
 }
 
-/* Who has heard what in one round of probe[0]. */
-static void round_of(uint64_t *heard_shared, uint64_t *heard_broadcast)
+/* Who has heard what. */
+struct heard { uint64_t broadcast, frame4, frame6, packet4, packet6; };
+
+/* Of what is for the VIPs, just those, and all 'b' a broadcast. */
+static bool all_heard(const struct heard *h, uint64_t b, uint64_t frames, uint64_t packets)
 {
+	printf("# broadcast %llx, frames %llx %llx, packets %llx %llx\n", (unsigned long long)h->broadcast,
+	       (unsigned long long)h->frame4, (unsigned long long)h->frame6,
+	       (unsigned long long)h->packet4, (unsigned long long)h->packet6);
+	return h->broadcast == b && h->frame4 == frames && h->frame6 == frames &&
+	       h->packet4 == packets && h->packet6 == packets;
+}
+
+/* In one round of probe[0]. */
+static struct heard round_of(void)
+{
+	struct heard h = { 0 };
 	struct probe_result r[4];
 	int64_t start = now_ms();
 	unsigned int n;
@@ -108,17 +126,22 @@ static void round_of(uint64_t *heard_shared, uint64_t *heard_broadcast)
 	serve(start + PROBE_WAIT_MS + 300);
 	ok(!probe_running(probe[0]) && probe_done(probe[0]) >= start, "it ends by itself");
 	ok(probe_start(probe[0], now_ms()) == -EAGAIN, "no other one right after it");
-	*heard_shared = *heard_broadcast = 0;
 	n = probe_results(probe[0], r, 4);
-	ok(n == 2, "%u targets: broadcast and the shared MAC", n);
+	ok(n == 3, "%u targets: broadcast and two VIPs", n);
 	for (unsigned int i = 0; i < n; i++) {
 		if (r[i].send_err)
 			ok(false, "sending: %s", strerror(-r[i].send_err));
-		if (!memcmp(r[i].target.mac, broadcast, 6))
-			*heard_broadcast = r[i].heard;
-		else
-			*heard_shared = r[i].heard;
+		if (!memcmp(r[i].target.mac, broadcast, 6)) {
+			h.broadcast = r[i].heard;
+		} else if (r[i].target.vip.family == AF_INET) {
+			h.frame4 = r[i].framed;
+			h.packet4 = r[i].heard;
+		} else {
+			h.frame6 = r[i].framed;
+			h.packet6 = r[i].heard;
+		}
 	}
+	return h;
 }
 
 static int raw_socket(const char *interface, struct sockaddr_ll *to, uint8_t mac[6])
@@ -142,10 +165,10 @@ static void old_answers(void)
 	uint8_t frame[PROBE_FRAME], answer[PROBE_FRAME] = { 0 }, mac[6];
 	struct sockaddr_ll to;
 	int near = raw_socket("a0", &to, mac), far = raw_socket("c0", &to, mac);
-	uint64_t s, b;
+	struct heard h = round_of();
+	uint64_t s;
 
-	round_of(&s, &b);
-	ok(s == node_bit(2), "node 2 answers");
+	ok(all_heard(&h, node_bit(2), node_bit(2), node_bit(2)), "node 2 answers");
 	while (recv(near, frame, sizeof(frame), MSG_DONTWAIT) == PROBE_FRAME)
 		if (frame[19] == 2)
 			memcpy(answer, frame, sizeof(answer));
@@ -157,11 +180,11 @@ static void old_answers(void)
 	send(far, answer, sizeof(answer), 0);
 	serve(now_ms() + PROBE_WAIT_MS + 200);
 	s = 0;
-	for (unsigned int i = 0; i < 2; i++) {
-		struct probe_result r[2] = { { .heard = 0 } };
+	for (unsigned int i = 0; i < 3; i++) {
+		struct probe_result r[3] = { { .heard = 0 } };
 
-		probe_results(probe[0], r, 2);
-		s |= r[i].heard;
+		probe_results(probe[0], r, 3);
+		s |= r[i].heard | r[i].framed;
 	}
 	ok(!s, "nobody has heard it, whatever an old answer says");
 	probe[1] = open_probe("b0", key, 2);
@@ -237,9 +260,67 @@ static void strangers(void)
 	close(fd);
 }
 
+/* Raw sockets of this namespace that hear all protocols: those that wait for packets. */
+static unsigned int listening(void)
+{
+	FILE *f = fopen("/proc/net/packet", "re");
+	unsigned int n = 0, protocol;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f))
+		n += sscanf(line, "%*s %*s %*s %x", &protocol) == 1 && protocol == 3;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* Packets are listened for only while somebody asks. */
+static void ears(void)
+{
+	int64_t start;
+
+	serve(now_ms() + 1300);
+	ok(!listening(), "nobody listens for packets while nobody asks");
+	while (probe_start(probe[0], now_ms()))
+		serve(now_ms() + 50);
+	start = now_ms();
+	serve(start + PROBE_WAIT_MS / 2);
+	ok(listening() == 1, "in a round %u does: the one that heard the question", listening());
+	serve(start + PROBE_WAIT_MS + 1500);
+	ok(!listening(), "and stops");
+}
+
+/*
+ * A bridge that snoops by IP, with a querier: packets for the VIP are for no group, so they go to routers
+ * only, whatever the frame's destination; frames of another type are not its business.
+ */
+static void snooping(void)
+{
+	uint64_t both = node_bit(2) | node_bit(3);
+	struct heard h;
+
+	/* IPv6 queries need an address. */
+	run("ip addr add fe80::99/64 dev br0 nodad; ip link set br0 type bridge mcast_query_response_interval 20 && "
+	    "ip link set br0 type bridge mcast_snooping 1 mcast_querier 1");
+	probe_close(probe[2]);
+	probe[2] = open_probe("c0", key, 3);
+	serve(now_ms() + 1000);
+	h = round_of();
+	ok(all_heard(&h, both, both, 0), "a bridge that snoops: frames to the group MAC pass, packets do not");
+	unicast = true;
+	for (unsigned int i = 0; i < 3; i++)
+		probe_close(probe[i]);
+	probe[0] = open_probe("a0", key, 1);
+	probe[1] = open_probe("b0", key, 2);
+	probe[2] = open_probe("c0", key, 3);
+	h = round_of();
+	ok(all_heard(&h, both, both, both), "the unicast one passes it");
+}
+
 int main(void)
 {
-	uint64_t s, b, both = node_bit(2) | node_bit(3);
+	uint64_t both = node_bit(2) | node_bit(3);
+	struct heard h;
 
 	if (unshare(CLONE_NEWNET)) {
 		printf("skip - needs root\n");
@@ -248,39 +329,44 @@ int main(void)
 	run("ip link add name br0 type bridge mcast_snooping 0 && ip link set br0 up");
 	run("for i in a b c; do ip link add ${i}0 type veth peer name ${i}1 && ip link set ${i}1 master br0 && "
 	    "ip link set ${i}0 up && ip link set ${i}1 up || exit 1; done");
+	run("ip addr add 10.77.0.1/24 dev a0 && ip addr add fd77::1/64 dev a0 nodad");
+	run("nft -f - <<'EOF'\ntable netdev drops {\nchain in {\n type filter hook ingress devices = { b0, c0 } "
+	    "priority 0;\n udp dport 9 counter drop\n}\n}\nEOF");
 	probe[0] = open_probe("a0", key, 1);
 	probe[1] = open_probe("b0", key, 2);
 	probe[2] = open_probe("c0", key, 3);
 	if (failed)
 		return 1;
 	ok(probe_done(probe[0]) < 0, "no round yet");
-	round_of(&s, &b);
-	ok(s == both && b == both, "a plain switch: all hear both");
+	h = round_of();
+	ok(all_heard(&h, both, both, both), "a plain switch: all hear all, before the rules that drop it");
 
 	run("bridge link set dev b1 mcast_flood off");
-	round_of(&s, &b);
-	ok(s == node_bit(3) && b == both, "a port without multicast flooding: heard the broadcast only");
+	h = round_of();
+	ok(all_heard(&h, both, node_bit(3), node_bit(3)), "a port without multicast flooding: heard the broadcast only");
 	run("bridge link set dev b1 mcast_flood on");
 
 	run("ip link set c0 down");
-	round_of(&s, &b);
-	ok(s == node_bit(2) && b == node_bit(2), "a cut node: hears nothing");
+	h = round_of();
+	ok(all_heard(&h, node_bit(2), node_bit(2), node_bit(2)), "a cut node: hears nothing");
 	run("ip link set c0 up");
 
 	/* The interface goes and comes back. */
 	run("ip link del b0 && ip link add b0 type veth peer name b1 && ip link set b1 master br0 && "
 	    "ip link set b0 up && ip link set b1 up");
 	probe_refresh(probe[1]);
-	round_of(&s, &b);
-	ok(s == both && b == both, "an interface that was made again is listened on again");
+	h = round_of();
+	ok(all_heard(&h, both, both, both), "an interface that was made again is listened on again");
 
 	/* A node of another cluster on the same wire. */
 	probe_close(probe[2]);
 	probe[2] = open_probe("c0", other_key, 3);
-	round_of(&s, &b);
-	ok(s == node_bit(2) && b == node_bit(2), "another cluster's node does not count");
+	h = round_of();
+	ok(all_heard(&h, node_bit(2), node_bit(2), node_bit(2)), "another cluster's node does not count");
 	old_answers();
 	strangers();
+	ears();
+	snooping();
 	for (unsigned int i = 0; i < 4; i++)
 		probe_close(probe[i]);
 	return failed > 0;
