@@ -23,8 +23,11 @@ static bool has(const json_t *array, const char *name)
 	return false;
 }
 
-/* "n2, n3" of those in 'array' that 'unless' (may be NULL) has not; how many there are. */
-static unsigned int join(char *buf, size_t size, const json_t *array, const json_t *unless)
+/*
+ * "n2, n3" of those in 'array' that 'unless' has not (NULL: has none) and 'only' has (NULL: has all);
+ * how many there are.
+ */
+static unsigned int join(char *buf, size_t size, const json_t *array, const json_t *unless, const json_t *only)
 {
 	const json_t *item;
 	unsigned int n = 0;
@@ -34,7 +37,7 @@ static unsigned int join(char *buf, size_t size, const json_t *array, const json
 	json_array_foreach(array, i, item) {
 		const char *name = json_string_value(item);
 
-		if (!name || has(unless, name))
+		if (!name || has(unless, name) || (only && !has(only, name)))
 			continue;
 		if (len < size)
 			len += (size_t)snprintf(buf + len, size - len, "%s%s", n ? ", " : "", name);
@@ -55,31 +58,50 @@ static const json_t *broadcast_of(const json_t *flood, const char *interface)
 }
 
 /* What to try next where the shared MAC does not get through. */
-static const char *instead(const char *mac)
+static const char *instead(bool group)
 {
-	unsigned int first = 0;
-
-	(void)sscanf(mac, "%2x", &first);
-	return first & 1 ? "set mac = igmp (the switch snoops) or mac = unicast (it filters multicast); if neither "
+	return group ? "set mac = igmp (the switch snoops) or mac = unicast (it filters multicast); if neither "
 	       "helps, dispatch = announce" :
 	       "let the switch flood unknown unicast (port security, UU flood protection), or set dispatch = announce";
 }
 
+/* And where it does, but not with a packet for the VIP in the frame: by the address in the packet. */
+static const char *instead_by_ip(bool group)
+{
+	return group ? "set mac = unicast; or turn snooping off there (mcast_snooping 0), or set dispatch = announce" :
+	       "let the switch pass what is for the VIP (address checks per port, filters), or set dispatch = announce";
+}
+
 static void judge_shared(struct doctor *d, const json_t *flood, const json_t *t)
 {
-	const char *interface = str(t, "interface"), *mac = str(t, "mac");
-	const json_t *b = broadcast_of(flood, interface);
+	const char *interface = str(t, "interface"), *mac = str(t, "mac"), *vip = str(t, "vip");
+	const json_t *b = broadcast_of(flood, interface), *silent = json_object_get(t, "silent");
+	const json_t *framed = json_object_get(t, "framed");
+	unsigned int first = 0, bad;
 	char names[128];
+	bool group;
 
+	(void)sscanf(mac, "%2x", &first);
+	group = first & 1;
+	bad = framed ? join(names, sizeof(names), silent, NULL, framed) : 0;
+	if (bad)
+		doctor_add(d, DOCTOR_PROBLEM, "flood", group ? "what is between decides by the IP address, as "
+			   "a Linux bridge that snoops multicast does when there is a querier: clients of "
+			   "these nodes get no answer, with mac = igmp neither" : "what is between filters "
+			   "by the IP address: clients of these nodes get no answer", instead_by_ip(group),
+			   "%s: %s heard a frame to %s, but not the packet to %s in another", interface, names,
+			   mac, vip);
 	/* Who does not even hear broadcasts is another finding. */
-	if (join(names, sizeof(names), json_object_get(t, "silent"), json_object_get(b, "silent")))
+	if (join(names, sizeof(names), silent, framed, json_object_get(b, "heard"))) {
 		doctor_add(d, DOCTOR_PROBLEM, "flood", "with dispatch = flood every node must get "
 			   "every packet for the VIP; clients of these nodes get no answer",
-			   instead(mac), "%s: %s heard a broadcast, but not the frame to %s",
+			   instead(group), "%s: %s heard a broadcast, but not the frame to %s",
 			   interface, names, mac);
-	else if (join(names, sizeof(names), json_object_get(t, "heard"), NULL))
-		doctor_add(d, DOCTOR_GOOD, "flood", NULL, NULL, "%s: a frame to %s reached %s",
-			   interface, mac, names);
+		bad++;
+	}
+	if (!bad && join(names, sizeof(names), json_object_get(t, "heard"), NULL, NULL))
+		doctor_add(d, DOCTOR_GOOD, "flood", NULL, NULL, "%s: a packet to %s reached %s by %s",
+			   interface, vip, names, mac);
 }
 
 /* Do services on it depend on a common Ethernet segment? */
@@ -96,7 +118,7 @@ static void judge_segment(struct doctor *d, const struct conf *c, const json_t *
 	const char *interface = str(t, "interface");
 	char names[128];
 
-	if (join(names, sizeof(names), json_object_get(t, "silent"), NULL))
+	if (join(names, sizeof(names), json_object_get(t, "silent"), NULL, NULL))
 		doctor_add(d, needs_segment(c) ? DOCTOR_PROBLEM : DOCTOR_HINT, "segment",
 			   needs_segment(c) ? "dispatch = flood and redirect = direct need all "
 			   "nodes on one Ethernet segment" : "not needed with this configuration; "
@@ -104,7 +126,7 @@ static void judge_segment(struct doctor *d, const struct conf *c, const json_t *
 			   "one VLAN, see that 'interface' is right and no filter drops ethertype "
 			   "0x88b5; or set redirect = vxlan with dispatch = route",
 			   "%s: %s did not hear a broadcast from here", interface, names);
-	else if (join(names, sizeof(names), json_object_get(t, "heard"), NULL))
+	else if (join(names, sizeof(names), json_object_get(t, "heard"), NULL, NULL))
 		doctor_add(d, DOCTOR_GOOD, "segment", NULL, NULL, "%s: one segment with %s",
 			   interface, names);
 }

@@ -36,12 +36,16 @@ static json_t *flood(const struct ctl_ctx *x, uint64_t others)
 
 	for (unsigned int i = 0; i < n; i++) {
 		const uint8_t *m = r[i].target.mac;
+		const struct addr *vip = &r[i].target.vip;
+		char text[ADDR_STR];
 
-		json_array_append_new(array, json_pack("{s:s, s:o, s:b, s:o, s:o, s:o}",
+		json_array_append_new(array, json_pack("{s:s, s:o, s:o, s:b, s:o, s:o, s:o, s:o}",
 			"interface", r[i].target.interface,
 			"mac", json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
 					    m[4], m[5]),
+			"vip", vip->family ? json_string(addr_str(vip, text)) : json_null(),
 			"broadcast", !memcmp(m, broadcast, 6),
+			"framed", names(x, r[i].framed & others),
 			"heard", names(x, r[i].heard & others),
 			"silent", names(x, others & ~r[i].heard),
 			"error", r[i].send_err ? json_string(strerror(-r[i].send_err)) :

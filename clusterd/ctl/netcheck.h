@@ -13,9 +13,12 @@
 /*
  * Starts a round of tests, or tells of the one under way or just done:
  *  {"local", "running", "members":[name, ...],
- *   "flood":[{"interface", "mac", "broadcast", "heard":[name, ...], "silent":[name, ...], "error"}],
+ *   "flood":[{"interface", "mac", "vip", "broadcast", "framed":[name, ...], "heard":[name, ...],
+ *            "silent":[name, ...], "error"}],
  *   "paths":[{"node", "answers", "mtu"}]}
- * 'silent' are members that have not said that they heard it.  null: not possible here.
+ * 'heard' is about a packet to the VIP in a frame to the MAC, 'framed' about a frame that carries no IP;
+ * with "vip": null, for the broadcast, there is only the frame.  'silent' are members that are not in
+ * 'heard'.  null: not possible here.
  */
 json_t *netcheck_reply(const struct ctl_ctx *x);
 

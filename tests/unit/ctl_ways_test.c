@@ -379,6 +379,7 @@ static void no_callbacks_no_crash(void **state)
 
 static void the_network_is_tried_once(void **state)
 {
+	char text[ADDR_STR];
 	struct timespec ts;
 	json_t *r, *f;
 	int64_t now;
@@ -392,6 +393,8 @@ static void the_network_is_tried_once(void **state)
 	probe_now.result[0].heard = node_bit(2) | node_bit(3);
 	probe_now.result[1] = probe_now.result[0];
 	memcpy(probe_now.result[1].target.mac, "\x01\x00\x5e\x4d\x00\xfa", 6);
+	probe_now.result[1].target.vip = ctx.conf->service[0].vip[0];
+	probe_now.result[1].framed = node_bit(2);
 	probe_now.result[1].heard = node_bit(3) | node_bit(1);	/* 1 is this node */
 	r = ask("{\"cmd\":\"doctor\"}", true);
 	assert_int_equal(probe_now.started, 1);
@@ -408,6 +411,8 @@ static void the_network_is_tried_once(void **state)
 	f = json_array_get(json_object_get(r, "flood"), 1);
 	has(f, "interface", "eth0");
 	has(f, "mac", "01:00:5e:4d:00:fa");
+	has(f, "vip", addr_str(&ctx.conf->service[0].vip[0], text));
+	assert_string_equal(json_string_value(json_array_get(json_object_get(f, "framed"), 0)), "n2");
 	has(f, "error", "-");
 	assert_true(json_is_false(json_object_get(f, "broadcast")));
 	assert_int_equal(json_array_size(json_object_get(f, "heard")), 1);

@@ -353,7 +353,9 @@ static void machine(void **state)
 /* ---- the network ---- */
 
 #define BROADCAST "{\"interface\":\"eth0\",\"mac\":\"ff:ff:ff:ff:ff:ff\",\"broadcast\":true,\"error\":null,"
-#define SHARED(m) "{\"interface\":\"eth0\",\"mac\":\"" m "\",\"broadcast\":false,\"error\":null,"
+#define SHARED(m) "{\"interface\":\"eth0\",\"mac\":\"" m "\",\"vip\":\"10.0.0.250\",\"broadcast\":false,\"error\":null,"
+#define UNFRAMED  "\"framed\":[\"n3\"],"
+#define FRAMED    "\"framed\":[\"n2\",\"n3\"],"
 #define MEMBERS   "\"members\":[\"n1\",\"n2\",\"n3\"],"
 #define ALL       "\"heard\":[\"n2\",\"n3\"],\"silent\":[]}"
 #define SOME      "\"heard\":[\"n3\"],\"silent\":[\"n2\"]}"
@@ -374,12 +376,19 @@ static void floods(void **state)
 {
 	judge_net("{" MEMBERS "\"flood\":[" BROADCAST ALL "," SHARED("01:00:5e:00:00:fa") ALL "],\"paths\":null}");
 	nothing_bad();
-	judge_net("{" MEMBERS "\"flood\":[" BROADCAST ALL "," SHARED("01:00:5e:00:00:fa") SOME "],\"paths\":null}");
+	judge_net("{" MEMBERS "\"flood\":[" BROADCAST ALL "," SHARED("01:00:5e:00:00:fa") UNFRAMED SOME "],\"paths\":null}");
 	only(DOCTOR_PROBLEM, "n2 heard a broadcast, but not the frame to 01:00:5e:00:00:fa", "mac = unicast");
-	judge_net("{" MEMBERS "\"flood\":[" BROADCAST ALL "," SHARED("02:c1:0a:00:00:fa") SOME "],\"paths\":null}");
+	judge_net("{" MEMBERS "\"flood\":[" BROADCAST ALL "," SHARED("02:c1:0a:00:00:fa") UNFRAMED SOME "],\"paths\":null}");
 	only(DOCTOR_PROBLEM, "n2 heard a broadcast", "dispatch = announce");
+	/* The frame came, and only the packet did not: something looks at the IP address. */
+	judge_net("{" MEMBERS "\"flood\":[" BROADCAST ALL "," SHARED("01:00:5e:00:00:fa") FRAMED SOME "],\"paths\":null}");
+	only(DOCTOR_PROBLEM, "n2 heard a frame to 01:00:5e:00:00:fa, but not the packet to 10.0.0.250", "set mac = unicast");
+	judge_net("{" MEMBERS "\"flood\":[" BROADCAST ALL "," SHARED("02:c1:0a:00:00:fa") FRAMED SOME "],\"paths\":null}");
+	only(DOCTOR_PROBLEM, "n2 heard a frame", "address checks");
+	judge_net("{" MEMBERS "\"flood\":[" BROADCAST ALL "," SHARED("01:00:5e:00:00:fa") FRAMED ALL "],\"paths\":null}");
+	nothing_bad();
 	/* Who hears nothing at all is somewhere else: one finding, not two. */
-	judge_net("{" MEMBERS "\"flood\":[" BROADCAST SOME "," SHARED("01:00:5e:00:00:fa") SOME "],\"paths\":null}");
+	judge_net("{" MEMBERS "\"flood\":[" BROADCAST SOME "," SHARED("01:00:5e:00:00:fa") UNFRAMED SOME "],\"paths\":null}");
 	only(DOCTOR_PROBLEM, "n2 did not hear a broadcast", "VLAN");
 	conf.service[0].dispatch = DISPATCH_ROUTE;
 	conf.service[0].redirect = REDIRECT_VXLAN;
