@@ -20,6 +20,7 @@
 #define MERGE_MS      40	/* one question about buckets comes in several datagrams */
 #define ASK_TIMES     3		/* datagrams get lost */
 #define ASK_AGAIN_MS  150
+#define GIVE_UP_MS    1000	/* a flow that nobody has claimed is lost after that */
 #define PATH_TRIES    3
 #define PATH_AGAIN_MS 200
 #define PATH_WAIT_MS  1000
@@ -136,6 +137,10 @@ static void set_table(struct turn *t)
 	table.directors = mask_count(table.nodes);
 	if (!table.directors)
 		table.directors = 1;
+	table.give_up_ms = GIVE_UP_MS;
+	/* A daemon that has crashed may come back and know them. */
+	if (repl_count(agent_repl(t->agent), PHASE_GRACE, NOBODY, NOBODY))
+		table.give_up_ms += t->conf.grace_ms;
 	for (unsigned int i = 0; i < t->conf.n_services; i++) {
 		struct queue_service *s = &table.service[i];
 

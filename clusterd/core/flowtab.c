@@ -82,6 +82,11 @@ void flowtab_free(struct flowtab *t)
 	free(t);
 }
 
+void flowtab_set_give_up(struct flowtab *t, uint32_t ms)
+{
+	t->p.give_up_ms = ms;
+}
+
 size_t flowtab_bytes(const struct flowtab *t)
 {
 	return t->bytes;

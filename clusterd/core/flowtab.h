@@ -44,6 +44,8 @@ struct flowtab_params {
 /* NULL: out of memory. */
 struct flowtab *flowtab_new(const struct flowtab_params *p);
 void flowtab_free(struct flowtab *t);
+/* Another give_up_ms from now on; forget_ms should be well above it. */
+void flowtab_set_give_up(struct flowtab *t, uint32_t ms);
 
 /*
  * The flow's node, from KNOWN or PICKED, or NOBODY; prolongs its life.  '*retell': a second has

@@ -32,6 +32,8 @@
 #define BUFFER_BYTES (8u << 20)
 #define ASKS_PER_S   1000u
 #define FLOWS        65536u
+#define GIVE_UP_MS   3000	/* until there is a table */
+#define FORGET_MS    70000	/* beyond the longest grace */
 #define BATCH        64u	/* packets per wake-up: one read, one write */
 #define NEW_BATCHES  8u
 #define MESSAGE      1024u	/* a packet's message: 128 bytes of it and some 200 of attributes */
@@ -378,7 +380,7 @@ static int open_memory(struct queue *q, const char **why)
 		.known = q->p.flows, .picked = q->p.flows, .asked = q->p.flows,
 		.known_ms = 3600000, .picked_ms = 60000,
 		.asks_per_s = q->p.asks_per_s, .asks_burst = q->p.asks_per_s,
-		.again_ms = 500, .give_up_ms = 3000, .forget_ms = 15000,
+		.again_ms = 500, .give_up_ms = GIVE_UP_MS, .forget_ms = FORGET_MS,
 	};
 
 	*why = "memory";

@@ -8,7 +8,8 @@
  * flows first: a flood of mid-stream packets that nobody knows has a queue and a socket of its own.
  *
  *   new (SYN, UDP)   known -> that node; else the scheduler picks one
- *   mid-stream       known -> that node; else drop and ask the peers, never a reset
+ *   mid-stream       known -> that node; else drop and ask the peers; when nobody has claimed it within
+ *                    give_up_ms: let in, so that the stack tells the client (a reset)
  *
  *   this node        ACCEPT with mark ACCEPT | LEASED; mid-stream: DROP, conntrack does not know it
  *   a peer           ACCEPT with mark HAND | node: the chain behind the queue sends it there
@@ -47,6 +48,7 @@ struct queue_table {
 	unsigned int n_services;
 	struct queue_service service[SERVICES_MAX];
 	uint64_t nodes;			/* mask: flows that end at others are lost */
+	uint32_t give_up_ms;		/* an unknown flow is lost after that */
 	unsigned int directors;		/* nodes that decide by the same counts, >= 1 */
 };
 

@@ -12,6 +12,7 @@
 #define AGE_MS 900		/* counts come once per second */
 #define TCP_SYN_MASK 0x17	/* FIN SYN RST ACK */
 #define TCP_SYN_ONLY 0x02
+#define RESETS_PER_S 500
 #define QUEUED (RULES_MARK_QUEUE | RULES_MARK_LEASED)
 #define SERVICE_OF(mark) ((mark) >> 16 & 0xf)
 
@@ -91,6 +92,7 @@ void queue_decide_table(struct queue_decider *d, const struct queue_table *table
 		memset(d->picks, 0, sizeof(d->picks));
 	}
 	d->table = *table;
+	flowtab_set_give_up(d->flows, table->give_up_ms);
 }
 
 /*
@@ -154,6 +156,19 @@ static unsigned int pick(struct queue_decider *d, unsigned int service)
 	return node;
 }
 
+/*
+ * Everybody was asked, several times, and nobody has it: its node is gone, and the client shall know.  No
+ * more of them in a second than a host answers to strangers anyway.
+ */
+static bool may_reset(struct queue_decider *d, int64_t now_ms)
+{
+	if (now_ms - d->resets_ms >= 1000) {
+		d->resets_ms = now_ms;
+		d->n_resets = 0;
+	}
+	return d->n_resets < RESETS_PER_S && ++d->n_resets;
+}
+
 static void ask(struct queue_decider *d, struct queue_verdict *v, int64_t now_ms)
 {
 	d->stats.unknown++;
@@ -166,6 +181,7 @@ static void ask(struct queue_decider *d, struct queue_verdict *v, int64_t now_ms
 		break;
 	case FLOWTAB_LOST:
 		d->stats.lost++;
+		v->accept = may_reset(d, now_ms);
 		break;
 	case FLOWTAB_NO_BUDGET:
 		d->stats.no_budget++;
@@ -179,7 +195,9 @@ static unsigned int node_for(struct queue_decider *d, struct queue_verdict *v, b
 {
 	unsigned int node = flowtab_find(d->flows, &v->flow, now_ms, &v->teach);
 
-	if (node != NOBODY && !mask_has(d->table.nodes, node)) {
+	/* Gone; or the client uses its port again, and the node of then gets nothing new. */
+	if (node != NOBODY && (!mask_has(d->table.nodes, node) ||
+			       (is_new && !d->table.service[v->flow.service].weight[node]))) {
 		flowtab_drop(d->flows, &v->flow);
 		v->teach = false;
 		node = NOBODY;
@@ -220,7 +238,7 @@ struct queue_verdict queue_decide(struct queue_decider *d, uint32_t mark, const 
 		return v;
 	}
 	node = node_for(d, &v, is_new, now_ms);
-	if (node == d->self && is_new) {
+	if (v.accept || (node == d->self && is_new)) {
 		v.accept = true;
 		v.mark = RULES_MARK_ACCEPT | RULES_MARK_LEASED;
 		d->stats.accepted++;

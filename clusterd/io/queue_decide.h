@@ -29,6 +29,8 @@ struct queue_decider {
 	uint32_t picks[SERVICES_MAX][NODES_MAX + 1], before[SERVICES_MAX][NODES_MAX + 1];
 	int64_t aged_ms;
 	uint32_t tie;			/* counts decisions, and is random at the start */
+	int64_t resets_ms;		/* since when n_resets counts */
+	unsigned int n_resets;		/* packets let in so that the stack answers with a reset */
 	struct queue_stats stats;
 	uint64_t decided[SERVICES_MAX], dropped[SERVICES_MAX];
 };

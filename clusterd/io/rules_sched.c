@@ -159,6 +159,21 @@ static void drop(struct rules_mk *b, unsigned int i)
 
 /* ---- helpers' chains ---- */
 
+/* Rules: the packet's flow, whose node the mark says, leaves the map. */
+static void forget(struct rules_mk *b, unsigned int i)
+{
+	char name[OBJ_NAME];
+	unsigned int v;
+
+	for (v = 0; v < 2; v++) {
+		mk_rule(b);
+		is_ip(b, !v);
+		load_key(b, !v);
+		mk_meta(b, NFT_META_MARK, NODE);
+		mk_dynset_delete(b, map_name(name, i, !v), KEY, NODE);
+	}
+}
+
 static void find_chains(struct rules_mk *b, unsigned int i)
 {
 	static const struct { uint8_t proto; uint32_t ms; } life[] = {
@@ -182,12 +197,28 @@ static void find_chains(struct rules_mk *b, unsigned int i)
 	mk_chain(b, NAME(hit, i, "hit"));
 	mk_rule(b);
 	go_to_node(b, i);
+	forget(b, i);
+}
+
+/* The map outlives connections by far, and clients use their ports again. */
+static void fresh_chains(struct rules_mk *b, unsigned int i)
+{
+	char name[OBJ_NAME], gone[OBJ_NAME];
+	unsigned int v;
+
+	NAME(gone, i, "gone");
+	mk_chain(b, gone);
+	forget(b, i);
+	go(b, NAME(name, i, "new"));
+	mk_chain(b, NAME(name, i, "fresh"));
 	for (v = 0; v < 2; v++) {
 		mk_rule(b);
 		is_ip(b, !v);
 		load_key(b, !v);
-		mk_meta(b, NFT_META_MARK, NODE);
-		mk_dynset_delete(b, map_name(name, i, !v), KEY, NODE);
+		node_to_mark(b, i, !v);
+		mk_meta(b, NFT_META_MARK, REG(0));
+		mk_lookup(b, EXPR_LOOKUP, REG(0), NAME(name, i, "z"));
+		mk_go(b, gone);
 	}
 }
 
@@ -308,6 +339,8 @@ static void director_chains(struct rules_mk *b, const struct rules_want *w, unsi
 	mk_chain(b, NAME(frag, i, "dfrag"));
 	to_queue(b, w, i);
 	mk_chain(b, NAME(name, i, "dmine"));
+	syn(b);
+	call(b, NAME(to, i, "fresh"));
 	mk_rule(b);
 	call(b, NAME(to, i, "find"));
 	syn(b);
@@ -352,6 +385,8 @@ static void adopting_chain(struct rules_mk *b, unsigned int i, const struct rule
 	char name[OBJ_NAME], to[OBJ_NAME];
 
 	mk_chain(b, numbered(name, i, "dado", p->id));
+	syn(b);
+	call(b, NAME(to, i, "fresh"));
 	mk_rule(b);
 	call(b, NAME(to, i, "find"));
 	syn(b);
@@ -522,6 +557,19 @@ static void node_map(struct rules_mk *b, const struct rules_want *w, unsigned in
 	}
 }
 
+/* sI_z: nodes that get nothing new, as far as they are there. */
+static void idle_set(struct rules_mk *b, const struct rules_want *w, unsigned int i)
+{
+	const struct rules_service *s = &w->service[i];
+	char name[OBJ_NAME];
+	uint32_t id;
+
+	mk_set(b, NAME(name, i, "z"), TYPE_MARK, 4);
+	for (id = 1; id <= NODES_MAX; id++)
+		if (!s->weight[id] && (id == w->self || build_peer(s, id)))
+			mk_elem_once(b, name, &id, 4);
+}
+
 static void slot_map(struct rules_mk *b, const struct rules_want *w, unsigned int i)
 {
 	const struct rules_service *s = &w->service[i];
@@ -559,9 +607,11 @@ void build_sched(struct rules_mk *b, const struct rules_want *w, unsigned int i)
 		   RULES_FLOWS_MAX, RULES_FLOW_NEW_MS);
 	mk_map(b, NAME(name, i, "g"), TYPE_MARK, 4, DATA_VERDICT);
 	node_map(b, w, i);
+	idle_set(b, w, i);
 	if (s->conf->sched == SCHED_PROBABILITY)
 		slot_map(b, w, i);
 	find_chains(b, i);
+	fresh_chains(b, i);
 	error_chain(b, i);
 	new_chain(b, w, i);
 	take_chains(b, w, i);

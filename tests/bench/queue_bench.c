@@ -103,7 +103,8 @@ static void scheduler(enum conf_sched sched)
 
 	conf.sched = sched;
 	memcpy(service.weight, weight, sizeof(weight));
-	table = (struct queue_table){ .n_services = 1, .nodes = 7, .directors = 1 };
+	table = (struct queue_table){ .n_services = 1, .nodes = 7, .directors = 1,
+					  .give_up_ms = 3000 };
 	table.service[0].sched = sched;
 	memcpy(table.service[0].weight, weight, sizeof(weight));
 	install();

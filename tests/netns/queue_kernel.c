@@ -714,7 +714,8 @@ int main(void)
 	want.queue = NUMBER;
 	want.n_queues = 2;
 	want.queue_xt = !native;
-	table = (struct queue_table){ .n_services = 1, .nodes = 0xe >> 1, .directors = 1 };
+	table = (struct queue_table){ .n_services = 1, .nodes = 0xe >> 1, .directors = 1,
+					  .give_up_ms = 3000 };
 	open_queue();
 	printf("# queue: %s\n", native ? "native" : "by nft_compat");
 

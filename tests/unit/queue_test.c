@@ -194,7 +194,7 @@ static struct queue_decider *decider(enum conf_sched sched)
 		.give_up_ms = 3000, .forget_ms = 15000, .seed = 9,
 	};
 	struct queue_decider *d = calloc(1, sizeof(*d));
-	struct queue_table t = { .n_services = 2, .nodes = 7, .directors = 1 };
+	struct queue_table t = { .n_services = 2, .nodes = 7, .directors = 1, .give_up_ms = 3000 };
 
 	d->self = SELF;
 	d->flows = flowtab_new(&params);
@@ -273,6 +273,24 @@ static void counts(void **state)
 	decider_free(d);
 }
 
+/* A client uses its port again, and the node of its last connection is drained. */
+static void port_used_again(void **state)
+{
+	struct queue_decider *d = decider(SCHED_LEAST_CONN);
+	struct queue_table t = d->table;
+	unsigned int node = decide(d, QUEUED(0), packet4(9, 1, 6, SYN), 0).flow.node;
+	struct queue_verdict v;
+
+	assert_int_equal(decide(d, QUEUED(0), packet4(9, 1, 6, SYN), 100).flow.node, node);
+	t.service[0].weight[node] = 0;
+	queue_decide_table(d, &t, 200);
+	v = decide(d, QUEUED(0) | RULES_MARK_NODE(RULES_NODE_QUEUE), packet4(9, 1, 6, ACK), 300);
+	assert_int_equal(v.flow.node, node);	/* what is established stays */
+	v = decide(d, QUEUED(0), packet4(9, 1, 6, SYN), 400);
+	assert_true(v.flow.node != NOBODY && v.flow.node != node && v.teach);
+	decider_free(d);
+}
+
 static void shares(void **state)
 {
 	struct queue_decider *d = decider(SCHED_PROBABILITY);
@@ -300,7 +318,8 @@ static void midstream(void **state)
 	v = decide(d, QUEUED(0), p, 100);
 	assert_true(!v.accept && !v.ask);
 	v = decide(d, QUEUED(0), p, 3100);
-	assert_true(!v.accept && !v.ask && d->stats.lost == 1);
+	assert_true(v.accept && v.mark == (RULES_MARK_ACCEPT | RULES_MARK_LEASED));
+	assert_true(!v.ask && !v.teach && d->stats.lost == 1);
 	f.node = 3;
 	flowtab_learn(d->flows, &f, 3200);
 	v = decide(d, QUEUED(0), p, 3300);
@@ -352,7 +371,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parsing), cmocka_unit_test(garbled), cmocka_unit_test(random_bytes),
-		cmocka_unit_test(new_flows), cmocka_unit_test(counts), cmocka_unit_test(shares),
+		cmocka_unit_test(new_flows), cmocka_unit_test(counts), cmocka_unit_test(port_used_again),
+		cmocka_unit_test(shares),
 		cmocka_unit_test(midstream), cmocka_unit_test(refused),
 	};
 
