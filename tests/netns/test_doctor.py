@@ -2,8 +2,10 @@
 """'clusterctl doctor', 'flows' and 'counters' on a running cluster: what is so, and what was broken on purpose."""
 
 import json
+import threading
 
 from harness import *
+from test_ways import conf_of
 
 
 def doctor(c, number=1):
@@ -44,6 +46,78 @@ def test_doctor_switch_filters(c):
         same(found(d, "segment", "problem"), [], "findings about the segment")
     finally:
         labs.sh("bridge", "link", "set", "dev", "p2", "mcast_flood", "on")
+
+
+def no_ipv6(value):
+    with open("/proc/sys/net/ipv6/conf/br0/disable_ipv6", "w") as f:
+        f.write(value)
+
+
+def snooping(c):
+    """doctor's answer behind a bridge that snoops, with a querier (for IPv6 that needs an address)."""
+    with open("/proc/sys/net/ipv6/conf/br0/disable_ipv6") as f:
+        before = f.read()
+    try:
+        no_ipv6("0")
+        labs.sh("ip", "addr", "add", "fe80::99/64", "dev", "br0", "nodad")
+        labs.sh("ip", "link", "set", "br0", "type", "bridge", "mcast_query_response_interval", "20")
+        labs.sh("ip", "link", "set", "br0", "type", "bridge", "mcast_snooping", "1", "mcast_querier", "1")
+        return doctor(c)
+    finally:
+        labs.sh("ip", "link", "set", "br0", "type", "bridge", "mcast_snooping", "0", "mcast_querier", "0")
+        labs.sh("ip", "addr", "del", "fe80::99/64", "dev", "br0", check=False)
+        no_ipv6(before)
+
+
+def group_mac_fails(c):
+    code, d = snooping(c)
+    same(code, 1, "exit code")
+    for vip in (VIP4, VIP6):
+        told = [f for f in d["findings"] if f["topic"] == "flood" and f"not the packet to {vip}" in f["found"]]
+        expect(len(told) == 1 and told[0]["level"] == "problem", f"findings: {d['findings']}")
+        expect("n2, n3 heard a frame" in told[0]["found"] and "set mac = unicast" in told[0]["change"], f"{told}")
+    same(found(d, "segment", "problem"), [], "findings about the segment")
+    code, d = doctor(c)
+    same(found(d, "flood", "problem"), [], "findings without snooping")
+
+
+@case()
+def test_doctor_bridge_snoops(c):
+    """A bridge that snoops sends packets for the VIP nowhere; frames that are no IP pass it."""
+    group_mac_fails(c)
+
+
+@case(conf=conf_of("flood", mac="igmp"))
+def test_doctor_bridge_snoops_igmp(c):
+    """That the nodes have joined the group does not help: the packets are not for the group."""
+    group_mac_fails(c)
+
+
+@case(conf=conf_of("flood", mac="unicast"))
+def test_doctor_bridge_snoops_unicast(c):
+    """The unicast MAC passes it, and doctor says so."""
+    code, d = snooping(c)
+    same(found(d, "flood", "problem"), [], "findings")
+    same(len(found(d, "flood", "good")), 2, f"VIPs that are fine: {d['findings']}")
+
+
+@case()
+def test_doctor_packet_is_quiet(c):
+    """The packets to the VIP arrive everywhere, and nobody answers them, not even with an ICMP error."""
+    seen = {}
+
+    def listen(node):
+        path = f"{c.dir}/quiet.{node.port}.pcap"
+        seen[node.port] = measure.record(node.port, path, "udp port 9 or icmp or icmp6[0] = 1 or icmp6[0] = 3",
+                                         9, "in")
+    threads = [threading.Thread(target=listen, args=(n,)) for n in c.nodes]
+    for t in threads:
+        t.start()
+    doctor(c)
+    for t in threads:
+        t.join()
+    same(len(seen[c[1].port]), 6, "packets that n1 sent: three for each VIP")
+    same([len(seen[n.port]) for n in c.nodes[1:]], [0, 0], "packets that n2 and n3 sent")
 
 
 @case()
