@@ -126,6 +126,7 @@ void build_peers_set(struct rules_mk *b, unsigned int i, const struct rules_serv
 		mk_set(b, name, TYPE_ETHERADDR, 6);
 	else
 		mk_set(b, name, TYPE_IFINDEX, 4);
+	mk_bound(b, BOUND_PEERS);
 	for (k = 0; k < s->n_peers; k++) {
 		const struct rules_peer *p = &s->peer[k];
 

@@ -51,6 +51,14 @@ enum {
 #define TCP_SYN_MASK 0x17	/* FIN SYN RST ACK */
 #define TCP_SYN_ONLY 0x02
 
+/*
+ * Bounds of sets and maps.  What a transaction removes before it adds leaves its place free, but
+ * nothing here shall depend on that order: twice what is needed.
+ */
+#define BOUND_SPARE 2u
+#define BOUND_CODES (BOUND_SPARE * (1 + 5 * (NODES_MAX + 1)))	/* rules_code(): 5 kinds have a 'to' */
+#define BOUND_PEERS (BOUND_SPARE * 2 * NODES_MAX)	/* two devices per peer, or one address */
+
 /* Name of an object of service 'i': "s3_mine". */
 #define NAME(buf, i, what) (snprintf(buf, sizeof(buf), "s%u_" what, i), (buf))
 
@@ -136,6 +144,9 @@ void build_go_by_code(struct rules_mk *b, const char *map);
 /* (protocol, destination port) rules for the port ranges of 'i': goto 'to'. */
 void build_ranges(struct rules_mk *b, unsigned int i, const struct conf_service *s, bool v4,
 		  const char *to);
+/* Two maps, for build_ports(), of all ports of all services. */
+void build_port_maps(struct rules_mk *b, const struct rules_want *w, const char *map4,
+		     const char *map6);
 /* Elements of 'map' for single ports: address . protocol . port -> goto 'to'. */
 void build_ports(struct rules_mk *b, const struct rules_service *s, bool v4, const char *map,
 		 const char *to);

@@ -181,8 +181,7 @@ void build_frag_chains(struct rules_mk *b, const struct rules_want *w)
 	unsigned int i, v;
 
 	mk_add_obj(b, OBJ_COUNTER, "fragments");
-	mk_map(b, "fsvc4", TYPE_CONCAT3(TYPE_IPADDR, TYPE_PROTO, TYPE_SERVICE), 12, DATA_VERDICT);
-	mk_map(b, "fsvc6", TYPE_CONCAT3(TYPE_IP6ADDR, TYPE_PROTO, TYPE_SERVICE), 24, DATA_VERDICT);
+	build_port_maps(b, w, "fsvc4", "fsvc6");
 	for (v = 0; v < 2; v++) {
 		for (i = 0; i < w->n_services; i++)
 			if (remembers(w, i, !v))

@@ -158,8 +158,7 @@ static void error_chains(struct rules_mk *b, const struct rules_want *w)
 	char to[OBJ_NAME];
 	unsigned int i;
 
-	mk_map(b, "esvc4", TYPE_CONCAT3(TYPE_IPADDR, TYPE_PROTO, TYPE_SERVICE), 12, DATA_VERDICT);
-	mk_map(b, "esvc6", TYPE_CONCAT3(TYPE_IP6ADDR, TYPE_PROTO, TYPE_SERVICE), 24, DATA_VERDICT);
+	build_port_maps(b, w, "esvc4", "esvc6");
 	for (i = 0; i < w->n_services; i++) {
 		const struct rules_service *s = &w->service[i];
 
@@ -182,7 +181,9 @@ static void echo_maps(struct rules_mk *b, const struct rules_want *w)
 	unsigned int i, k, j, n;
 
 	mk_map(b, "echo4", TYPE_IPADDR, 4, DATA_VERDICT);
+	mk_bound(b, BOUND_SPARE * SERVICES_MAX * VIPS_MAX);
 	mk_map(b, "echo6", TYPE_IP6ADDR, 16, DATA_VERDICT);
+	mk_bound(b, BOUND_SPARE * SERVICES_MAX * VIPS_MAX);
 	for (i = 0; i < w->n_services; i++) {
 		const struct conf_service *s = w->service[i].conf;
 

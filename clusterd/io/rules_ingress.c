@@ -108,18 +108,21 @@ static void service_maps(struct rules_mk *b, unsigned int i, const struct rules_
 	char name[OBJ_NAME];
 
 	mk_map(b, NAME(name, i, "b"), TYPE_MARK, 4, TYPE_MARK);
-	if (!b->p->failed)	/* a bound gives the kernel's fixed-size hash, its fastest */
-		b->p->obj[b->p->n_obj - 1].u.set.size = s->buckets;
+	mk_bound(b, s->buckets);
 	if (build_has_old(s)) {
 		mk_map(b, NAME(name, i, "o"), TYPE_MARK, 4, TYPE_MARK);
-		if (!b->p->failed)
-			b->p->obj[b->p->n_obj - 1].u.set.size = s->old.buckets;
+		mk_bound(b, s->old.buckets);
 	}
 	mk_map(b, NAME(name, i, "a"), TYPE_MARK, 4, DATA_VERDICT);
-	if (build_scheduled(s))
+	mk_bound(b, BOUND_CODES);
+	if (build_scheduled(s)) {
 		mk_map(b, NAME(name, i, "p"), TYPE_MARK, 4, DATA_VERDICT);
-	if (build_handed(s))
+		mk_bound(b, BOUND_CODES);
+	}
+	if (build_handed(s)) {
 		mk_map(b, NAME(name, i, "m"), TYPE_MARK, 4, DATA_VERDICT);
+		mk_bound(b, BOUND_CODES);
+	}
 }
 
 static void service_sets(struct rules_mk *b, unsigned int i, const struct rules_service *s)
@@ -140,6 +143,22 @@ static void service_sets(struct rules_mk *b, unsigned int i, const struct rules_
 		mk_elem_once(b, is4(a) ? NAME(name, i, "v4") : NAME(name, i, "v6"), a->b,
 			  (uint32_t)addr_size(a));
 	}
+}
+
+void build_port_maps(struct rules_mk *b, const struct rules_want *w, const char *map4,
+		     const char *map6)
+{
+	uint32_t n = 0, bound = 64;
+	unsigned int i;
+
+	for (i = 0; i < w->n_services; i++)
+		n += w->service[i].conf->n_vips * w->service[i].conf->n_ports;
+	while (bound < BOUND_SPARE * n)
+		bound *= 2;
+	mk_map(b, map4, TYPE_CONCAT3(TYPE_IPADDR, TYPE_PROTO, TYPE_SERVICE), 12, DATA_VERDICT);
+	mk_bound(b, bound);
+	mk_map(b, map6, TYPE_CONCAT3(TYPE_IP6ADDR, TYPE_PROTO, TYPE_SERVICE), 24, DATA_VERDICT);
+	mk_bound(b, bound);
 }
 
 /* The key is address, protocol and port, each padded to 4 bytes. */
@@ -296,8 +315,7 @@ void build_ingress(struct rules_mk *b, const struct rules_want *w, const int *if
 	mk_add_obj(b, OBJ_COUNTER, "other");
 	mk_add_obj(b, OBJ_COUNTER, "frozen");
 	build_vip_sets(b, w, true);
-	mk_map(b, "svc4", TYPE_CONCAT3(TYPE_IPADDR, TYPE_PROTO, TYPE_SERVICE), 12, DATA_VERDICT);
-	mk_map(b, "svc6", TYPE_CONCAT3(TYPE_IP6ADDR, TYPE_PROTO, TYPE_SERVICE), 24, DATA_VERDICT);
+	build_port_maps(b, w, "svc4", "svc6");
 	mk_chain(b, "check");
 	mk_rule(b);
 	mk_to_stack(b, RULES_MARK_CHECK);

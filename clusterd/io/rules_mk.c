@@ -89,6 +89,12 @@ void mk_map(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t ke
 	b->p->obj[b->p->n_obj - 1].u.set.data_len = data_type == DATA_VERDICT ? 16 : 4;
 }
 
+void mk_bound(struct rules_mk *b, uint32_t size)
+{
+	if (!b->p->failed)
+		b->p->obj[b->p->n_obj - 1].u.set.size = size;
+}
+
 void mk_dynamic(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t key_len,
 		uint32_t data_type, uint32_t size, uint32_t timeout_ms)
 {

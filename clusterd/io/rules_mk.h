@@ -39,6 +39,11 @@ void mk_set(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t ke
 void mk_map(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t key_len,
 	    uint32_t data_type);
 /*
+ * The set added last holds 'size' elements at most.  This gives the kernel's hash of a fixed size, which
+ * is faster than the one that grows, and has a fast version for keys of 4 bytes.
+ */
+void mk_bound(struct rules_mk *b, uint32_t size);
+/*
  * A set (data_type 0) or map that rules fill (mk_dynset): its elements live 'timeout_ms' (at least
  * 1) if the rule says nothing else; 'size' is the most it holds.
  */

@@ -292,6 +292,7 @@ static void untracked_tunnels(struct rules_mk *b, const struct rules_want *w)
 		if (!has_member(w, v4))
 			continue;
 		mk_set(b, name, v4 ? TYPE_IPADDR : TYPE_IP6ADDR, v4 ? 4 : 16);
+		mk_bound(b, BOUND_PEERS);
 		for (i = 0; i < w->n_members; i++)
 			if (is4(&w->member[i].addr) == v4)
 				mk_elem_once(b, name, w->member[i].addr.b, v4 ? 4 : 16);
