@@ -215,7 +215,8 @@ static void hand_over_rule(struct rules_mk *b, unsigned int i, const struct rule
 	mk_rule(b);
 	mk_is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
 	mk_counter(b, NAME(name, i, "handed"));
-	mk_set_mark(b, 0);	/* the code: a tunnel's own route must not depend on it */
+	if (s->conf->redirect != REDIRECT_DIRECT)	/* the code: no tunnel's route shall depend on it */
+		mk_set_mark(b, 0);
 	if (v4 && s->conf->redirect == REDIRECT_IPIP)
 		build_clear_df(b);
 	mk_imm(b, REG(0), &ifindex, 4);
