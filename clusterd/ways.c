@@ -141,6 +141,17 @@ static bool tunnel_peer(const struct turn *t, enum conf_redirect redirect, unsig
 	return p->id == id;
 }
 
+/*
+ * With a scheduler a flow's node is remembered: one that is gone must not be a peer any more, so that its
+ * flows are unknown, asked about, and in the end reset.
+ */
+static bool gone(const struct turn *t, const struct rules_service *s, unsigned int id)
+{
+	return s->conf->sched != SCHED_HASH &&
+	       (repl_get_node(agent_repl(t->agent), id)->state != NODE_ONLINE ||
+		mask_has(agent_lost(t->agent), id));
+}
+
 static void fill_peers(struct turn *t, unsigned int service)
 {
 	struct rules_service *s = &t->service[service];
@@ -149,7 +160,7 @@ static void fill_peers(struct turn *t, unsigned int service)
 	for (unsigned int id = 1; id <= t->conf.n_nodes; id++) {
 		struct rules_peer *p = &t->peer[service][s->n_peers];
 
-		if (id == t->self)
+		if (id == t->self || gone(t, s, id))
 			continue;
 		if (s->conf->redirect == REDIRECT_DIRECT ? direct_peer(t, service, id, p) :
 		    tunnel_peer(t, s->conf->redirect, id, p))
