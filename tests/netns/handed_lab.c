@@ -475,30 +475,33 @@ void throw(const struct packet *p)
 
 /* ---- what became of it ---- */
 
-static int table_counter(const char *name)
-{
-	char cmd[128], line[128];
-	int n = 0;
-	FILE *f;
-
-	snprintf(cmd, sizeof(cmd), "nft list counter netdev clusterd %s 2>/dev/null", name);
-	f = popen(cmd, "r");
-	while (f && fgets(line, sizeof(line), f))
-		sscanf(line, " packets %d", &n);
-	if (f)
-		pclose(f);
-	return n;
-}
-
 static const struct { const char *name; size_t at; } table_counters[] = {
 	{ "other", offsetof(struct fate, other) }, { "fragments", offsetof(struct fate, fragments) },
 	{ "silenced", offsetof(struct fate, silenced) }, { "frozen", offsetof(struct fate, frozen) },
 };
 
+static void count_tables(struct fate *f, int sign)
+{
+	const size_t known = sizeof(table_counters) / sizeof(table_counters[0]);
+	FILE *list = popen("exec nft list counters table netdev clusterd 2>/dev/null", "r");
+	char line[128], name[128];
+	size_t i = known;
+	int n;
+
+	while (list && fgets(line, sizeof(line), list)) {
+		if (sscanf(line, " counter %127s", name) == 1)
+			for (i = 0; i < known && strcmp(table_counters[i].name, name); i++)
+				;
+		else if (i < known && sscanf(line, " packets %d", &n) == 1)
+			*(int *)((char *)f + table_counters[i].at) += sign * n;
+	}
+	if (list)
+		pclose(list);
+}
+
 static void count_now(struct fate *f, int sign, bool tables)
 {
 	struct rules_counters c;
-	size_t i;
 
 	if (rules_counters(rules, 0, &c))
 		die(rules_strerror(rules));
@@ -507,8 +510,8 @@ static void count_now(struct fate *f, int sign, bool tables)
 	f->handed += sign * (int)c.handed;
 	f->unknown += sign * (int)c.unknown;
 	f->second += sign * (int)c.second;
-	for (i = 0; tables && i < sizeof(table_counters) / sizeof(table_counters[0]); i++)
-		*(int *)((char *)f + table_counters[i].at) += sign * table_counter(table_counters[i].name);
+	if (tables)
+		count_tables(f, sign);
 }
 
 static void see_handed(struct fate *f, const uint8_t *ip, unsigned int to, bool tunnel)
