@@ -640,6 +640,8 @@ link set {bridge} up
         for node in self.nodes:
             node.write_ini()
             node.start_clusterd()
+        for host in self.others:
+            host.run("ip neigh flush all; ip -6 neigh flush all")    # the VIPs have other MACs now
         self.settle(timeout)
         return self
 

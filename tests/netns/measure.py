@@ -95,6 +95,8 @@ def decode(t, frame):
             return segment(t, who, src, dst, body[40:])
         if body[6] == 17:
             return datagram(t, who, src, dst, body[40:])
+        if body[6] == 44 and body[40] == 17 and not struct.unpack_from("!H", body, 42)[0] & 0xfff8:
+            return datagram(t, who, src, dst, body[48:])
         if body[6] == 58 and body[40] in (128, 129):
             return echo(t, who, src, dst, body[40:], body[40] == 129)
         if body[6] == 58 and body[40] in (135, 136):

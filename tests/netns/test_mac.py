@@ -117,7 +117,7 @@ def test_mac_igmp(c):
         labs.sh("nft", "delete", "table", "bridge", "snoop", check=False)
 
 
-@case(conf=conf_of("flood", mac="unicast"), router=True)
+@case(conf=conf_of("flood", mac="unicast"), router=True, alike=True)
 def test_mac_unicast(c):
     """mac = unicast: no multicast MAC in ARP and ND, and the switch never learns where it lives."""
     macs = shared_macs(c)
@@ -141,7 +141,7 @@ def test_mac_unicast(c):
         labs.sh("ip", "link", "set", "br0", "type", "bridge", "mcast_snooping", "0", "mcast_querier", "0")
 
 
-@case(conf=conf_of("flood"), router=True)
+@case(conf=conf_of("flood"), router=True, alike=True)
 def test_mac_multicast(c):
     """mac = multicast: the switch learns no MAC but the nodes' own."""
     macs = shared_macs(c)

@@ -86,7 +86,7 @@ def moves(dispatch, redirect):
     for test, what in ((test_move, "drain, undrain, weights"), (test_stop, "clean stop, return")):
         test.__name__ += f"_{dispatch}_{redirect}"
         test.__doc__ = f"dispatch = {dispatch}, redirect = {redirect}: {what}: no reset, no lost SYN."
-        case(conf=conf, router=True, needs=needs(redirect))(test)
+        case(conf=conf, router=True, needs=needs(redirect), alike=True)(test)
 
 
 for _dispatch in ("announce", "route"):
@@ -143,7 +143,7 @@ def one_answers(c, vips, silent=(), seen_by=1):
         expect(n not in held.values(), f"n{n} still holds a VIP: {held}")
 
 
-@case(conf=conf_of("announce", vip=SIX), timeout=120)
+@case(conf=conf_of("announce", vip=SIX), router=True, timeout=120, alike=True)
 def test_holders(c):
     """Six VIPs: spread over the nodes, each answered by one; dead and hung daemons stay silent."""
     held = holders(c)
@@ -213,7 +213,7 @@ def front_lost(c, act, name_it, after=3):
     return w, old, new
 
 
-@case(conf=conf_of("announce"), timeout=120)
+@case(conf=conf_of("announce"), router=True, timeout=120, alike=True)
 def test_front_power_off(c):
     """The VIP's holder loses power: taken over, announced; only its own connections break; it returns."""
     _, old, _ = front_lost(c, lambda n: c[n].power_off(), "power off")
@@ -225,7 +225,7 @@ def test_front_power_off(c):
     w.nobody_noticed()
 
 
-@case(conf=conf_of("announce"), timeout=120)
+@case(conf=conf_of("announce"), router=True, timeout=120, alike=True)
 def test_front_sigkill(c):
     """The holder's daemon is killed, or hangs: the same, and the node is silent for the VIP."""
     w, old, _ = front_lost(c, lambda n: c[n].kill_clusterd(signal.SIGKILL), "SIGKILL", GRACE)
@@ -240,7 +240,7 @@ def test_front_sigkill(c):
     c.settle(25, draining=True)
 
 
-@case(conf=conf_of("announce"), timeout=120)
+@case(conf=conf_of("announce"), router=True, timeout=120, alike=True)
 def test_front_drained(c):
     """The holder is drained, and stopped: the VIP moves, announced, and nobody notices."""
     old = holders(c)[c.vip4]
@@ -263,6 +263,17 @@ def test_front_drained(c):
     new = holders(c, other)[c.vip4]
     garp = told_without_asking(w.packets, c.vip4, w.t0)
     expect(garp[new] >= 2, f"gratuitous ARP: {dict(garp)}, new holder n{new}")
+
+
+@case(conf=conf_of("route"), router=True, alike=True)
+def test_ecmp_width(c):
+    """The router's set of ways shrinks and grows while all nodes serve: no connection notices."""
+    with Watched(c, conns=120, rate=250) as w:
+        w.mark()
+        for ways in ([1, 2], [3], [2, 3], [1, 2, 3], [3, 2, 1]):
+            c.gate.ways([c[n] for n in ways])
+            time.sleep(0.7)
+    w.nobody_noticed()
 
 
 # ---- route: BIRD follows
@@ -329,14 +340,3 @@ def test_bird(c):
     c[3].clusterd.kill(signal.SIGCONT)
     c.settle(25, draining=True)
     wait(ways_are(c, every), 20, "the way to n3 to come back", every=0.2)
-
-
-@case(conf=conf_of("route"), router=True)
-def test_ecmp_width(c):
-    """The router's set of ways shrinks and grows while all nodes serve: no connection notices."""
-    with Watched(c, conns=120, rate=250) as w:
-        w.mark()
-        for ways in ([1, 2], [3], [2, 3], [1, 2, 3], [3, 2, 1]):
-            c.gate.ways([c[n] for n in ways])
-            time.sleep(0.7)
-    w.nobody_noticed()

@@ -60,7 +60,7 @@ def transfers(c, host, count=8):
     slow = [r for r in recs if r[4] > 8 * SLOW]
     expect(not slow, lambda: f"transfers were slow: {few(slow)}")
     if c.conf["service web"].get("hash") != "source":
-        same({r[5] for r in recs}, {n.name for n in c.nodes}, "nodes that took part")
+        expect(len({r[5] for r in recs}) > 1, "one node served all")    # chance may leave one out
     return {(r[2], r[5]) for r in recs}
 
 
@@ -96,7 +96,7 @@ def sizes(dispatch, redirect, **more):
     test.__name__ = f"test_sizes_{dispatch}_{redirect}" + "".join(f"_{v}" for v in more.values())
     test.__doc__ = (f"dispatch = {dispatch}, redirect = {redirect}: echo, fragments, 1 MB both ways "
                     "with DF, path MTU.")
-    case(conf=conf_for(dispatch, redirect, **more), router=True, needs=needs(redirect))(test)
+    case(conf=conf_for(dispatch, redirect, **more), router=True, needs=needs(redirect), alike=True)(test)
 
 
 sizes("flood", "direct")
@@ -130,7 +130,7 @@ def mss_of(c, host):
     return dict(found)
 
 
-@case(conf=conf_for("announce", "vxlan"), router=True)
+@case(conf=conf_for("announce", "vxlan"), router=True, alike=True)
 def test_mss(c):
     """With a tunnel the SYN-ACK tells an MSS that leaves room for it."""
     same(mss_of(c, c.client), {4: {1500 - 50 - 40}, 6: {1500 - 50 - 60}}, "MSS")
@@ -149,7 +149,7 @@ def answers_to(c, port, sent):
     return [p for p in cap.stop() if isinstance(p, measure.Datagram) and p.to_client]
 
 
-@case(conf=conf_for("announce", "vxlan"), router=True)
+@case(conf=conf_for("announce", "vxlan"), router=True, alike=True)
 def test_forged_vxlan(c):
     """What comes out of a forged tunnel packet is dropped; out of a member's it is served."""
     c.client.run(f"ping -c 1 -W 1 {c[1].addr4} >/dev/null; ping -c 1 -W 1 {c[1].addr6} >/dev/null")
@@ -176,7 +176,7 @@ def test_forged_vxlan(c):
     expect(all(n.clusterd.alive() for n in c.nodes), "a daemon ended")
 
 
-@case(conf=conf_for("announce", "ipip"), router=True, needs=needs("ipip"))
+@case(conf=conf_for("announce", "ipip"), router=True, needs=needs("ipip"), alike=True)
 def test_forged_ipip(c):
     """The same with ipip and sit: only members' packets are taken out of the tunnel."""
     c.client.run(f"ping -c 1 -W 1 {c[1].addr4} >/dev/null; ping -c 1 -W 1 {c[1].addr6} >/dev/null")
@@ -255,12 +255,14 @@ def junk(c, source_of):
 def malformed(dispatch, redirect):
     def test(c):
         count = len(frames.nasty("10.77.0.99", "fd77::99", c.vip4, c.vip6)) * c.n
-        unharmed(c, count, lambda: junk(c, lambda n: "02:00:00:00:00:63"))
-        unharmed(c, count, lambda: junk(c, lambda n: c[n.number % 3 + 1].mac))
+        def act():
+            junk(c, lambda n: "02:00:00:00:00:63")
+            junk(c, lambda n: c[n.number % 3 + 1].mac)
+        unharmed(c, 2 * count, act)
     test.__name__ = f"test_malformed_{dispatch}_{redirect}"
     test.__doc__ = (f"{dispatch}, {redirect}: tiny fragments, cut headers, options, nonsense, also with a "
                     "peer's MAC: no harm.")
-    case(conf=conf_for(dispatch, redirect), router=True)(test)
+    case(conf=conf_for(dispatch, redirect), router=True, alike=True)(test)
 
 
 def with_peers_mac(c):
@@ -282,7 +284,7 @@ def with_peers_mac(c):
     unharmed(c, len(sent), act)
 
 
-@case(conf=conf_for("announce"), router=True)
+@case(conf=conf_for("announce"), router=True, alike=True)
 def test_peers_mac(c):
     """Packets with a peer's MAC harm nobody."""
     with_peers_mac(c)
@@ -291,7 +293,34 @@ def test_peers_mac(c):
 malformed("announce", "direct")
 
 
-@case(conf=conf_for("announce"), router=True, timeout=120)
+@case(conf=conf_for("announce"), router=True, timeout=120, alike=True)
+def test_fragments_same_id(c):
+    """Datagrams of one client whose fragments carry the same number, one after the other, stay apart."""
+    sent, wanted = [], []
+    for client, vip in ((CLIENT4, VIP4), (CLIENT6, VIP6)):
+        to = c[int(c[1].status()["services"][0]["holders"][vip][1:])]
+        for n in range(40):
+            data = frames.udp(client, 38000 + n, vip, 5353, b"x" * 1600)
+            wanted.append((client, 38000 + n, vip, 5353))
+            for at, part in ((0, data[:1400]), (175, data[1400:])):
+                if vip == VIP4:
+                    kind, body = 0x0800, frames.ip4(client, vip, 17, part, ident=7, frag=at or 0x2000)
+                else:
+                    head = struct.pack("!BBHI", 17, 0, at << 3 or 1, 7)
+                    kind, body = 0x86dd, frames.ip6(client, vip, 44, head + part)
+                sent.append((to, frames.ether(c.client.mac, to.mac, kind, body)))
+    c.client.run(f"ping -c 1 -W 1 {VIP4} >/dev/null; ping -c 1 -W 1 {VIP6} >/dev/null; true")
+    cap = c.capture(c.client, "udp port 5353 or (ip6 and ip6[6] == 44)")
+    for to, frame in sent:
+        measure.inject([to.port], [frame], 0.003)
+    time.sleep(0.5)
+    found = {p.client[:2]: p.who for p in cap.stop() if isinstance(p, measure.Datagram) and p.to_client}
+    lost = [(w[0], w[1], t["owner"]) for w, t in zip(wanted, c.trace(wanted))
+            if f"n{found.get(w[:2])}" != t["owner"]]
+    expect(not lost, lambda: f"not answered, or not by the owner: {few(lost)}")
+
+
+@case(conf=conf_for("announce"), router=True, timeout=120, alike=True)
 def test_options(c):
     """Datagrams with IP options and extension headers reach their owner, once."""
     sent, wanted = [], []
@@ -320,36 +349,35 @@ def test_options(c):
     same(len(found), len(wanted), "answers")
 
 
-@case(conf=conf_for("announce"), router=True, timeout=120)
+@case(conf=conf_for("announce"), router=True, timeout=120, alike=True)
 def test_vanishes_mid_move(c):
     """A peer that loses power in the midst of its drain: others' connections go on, nothing circles."""
     victim = next(n for n in c.nodes
                   if n.name not in c[1].status()["services"][0]["holders"].values())
     other = c[victim.number % 3 + 1]
-    for delay in (0.02, 0.3):
-        with Watched(c, conns=90, rate=200) as w:
-            w.mark()
-            before = moved_frames(c)
-            time.sleep(1)
-            usual = moved_frames(c) - before
-            order = other.popen([labs.CLUSTERCTL, "drain", victim.name])
-            time.sleep(delay)
-            victim.power_off()
-            gone = time.monotonic()
-            time.sleep(1.5)
-            before = moved_frames(c)
-            time.sleep(1)
-            later = moved_frames(c) - before
-            time.sleep(1.5)
-        expect(later < 3 * usual + 500, f"{later} frames a second afterwards, {usual} before")
-        server = {i: recs[0][5] for i, recs in w.connections().items()}
-        ended = [r for r in w.held if r[0] in "xm" and server.get(r[2]) != victim.name]
-        expect(not ended, lambda: f"connections to living nodes ended: {few(ended)}")
-        w.one_speaker([(victim.number, gone - 0.05, float("inf"))])
-        order.wait(10)
-        wait(lambda: c.settled(draining=True), 15, "the survivors to settle")
-        victim.power_on()
-        wait(lambda: c.state_of(victim.name, other.number) in ("online", "drained", "draining"), 20,
-             "the node to return")
-        other.ctl(f"undrain {victim.name}", check=False)
-        c.settle(25, draining=True)
+    with Watched(c, conns=90, rate=200) as w:
+        w.mark()
+        before = moved_frames(c)
+        time.sleep(1)
+        usual = moved_frames(c) - before
+        order = other.popen([labs.CLUSTERCTL, "drain", victim.name])
+        time.sleep(0.05)
+        victim.power_off()
+        gone = time.monotonic()
+        time.sleep(1.5)
+        before = moved_frames(c)
+        time.sleep(1)
+        later = moved_frames(c) - before
+        time.sleep(1.5)
+    expect(later < 3 * usual + 500, f"{later} frames a second afterwards, {usual} before")
+    server = {i: recs[0][5] for i, recs in w.connections().items()}
+    ended = [r for r in w.held if r[0] in "xm" and server.get(r[2]) != victim.name]
+    expect(not ended, lambda: f"connections to living nodes ended: {few(ended)}")
+    w.one_speaker([(victim.number, gone - 0.05, float("inf"))])
+    order.wait(10)
+    wait(lambda: c.settled(draining=True), 15, "the survivors to settle")
+    victim.power_on()
+    wait(lambda: c.state_of(victim.name, other.number) in ("online", "drained", "draining"), 20,
+         "the node to return")
+    other.ctl(f"undrain {victim.name}", check=False)
+    c.settle(25, draining=True)
