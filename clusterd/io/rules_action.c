@@ -206,6 +206,13 @@ static void element_mid(struct rules_mk *b, const struct rules_service *s, unsig
 		mk_elem(b, NAME(name, i, "m"), &code, 4, go);
 }
 
+/* Go on if the packet is of that version.  It is for a VIP of 's': often there is but one. */
+static void is_version(struct rules_mk *b, const struct rules_service *s, bool v4)
+{
+	if (build_has_vip(s, !v4))
+		mk_is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
+}
+
 static void hand_over_rule(struct rules_mk *b, unsigned int i, const struct rules_service *s,
 			   const struct addr *to, int ifindex)
 {
@@ -213,7 +220,7 @@ static void hand_over_rule(struct rules_mk *b, unsigned int i, const struct rule
 	char name[OBJ_NAME];
 
 	mk_rule(b);
-	mk_is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
+	is_version(b, s, v4);
 	mk_counter(b, NAME(name, i, "handed"));
 	if (s->conf->redirect != REDIRECT_DIRECT)	/* the code: no tunnel's route shall depend on it */
 		mk_set_mark(b, 0);
@@ -240,7 +247,7 @@ static void large_rule(struct rules_mk *b, unsigned int i, const struct rules_se
 	if (!p->mtu || !build_handed(s))
 		return;
 	mk_rule(b);
-	mk_is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
+	is_version(b, s, v4);
 	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, v4 ? IP4_LENGTH : IP6_LENGTH, 2, REG(0));
 	mk_cmp(b, NFT_CMP_GT, REG(0), &most, 2);
 	mk_to_stack(b, RULES_MARK_HAND | RULES_MARK_NODE(p->id) | RULES_MARK_SERVICE(i));
@@ -254,11 +261,13 @@ static void fwd_chain(struct rules_mk *b, unsigned int i, const struct rules_ser
 	char name[OBJ_NAME];
 
 	mk_chain(b, chain(name, i, "fwd", p->id));
-	large_rule(b, i, s, p, true);
-	large_rule(b, i, s, p, false);
-	if (p->addr4.family && dev4)
+	if (build_has_vip(s, true))
+		large_rule(b, i, s, p, true);
+	if (build_has_vip(s, false))
+		large_rule(b, i, s, p, false);
+	if (build_has_vip(s, true) && p->addr4.family && dev4)
 		hand_over_rule(b, i, s, &p->addr4, dev4);
-	if (p->addr6.family && dev6)
+	if (build_has_vip(s, false) && p->addr6.family && dev6)
 		hand_over_rule(b, i, s, &p->addr6, dev6);
 	mk_rule(b);
 	build_drop(b, i);

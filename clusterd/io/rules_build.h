@@ -166,7 +166,7 @@ void build_sched(struct rules_mk *b, const struct rules_want *w, unsigned int i)
 /* Sets, maps and chains for all services; then the rules of base chains that lead there. */
 void build_vip_chains(struct rules_mk *b, const struct rules_want *w);
 void build_frag_chains(struct rules_mk *b, const struct rules_want *w);
-void build_fragments(struct rules_mk *b, const struct rules_want *w);
+void build_fragments(struct rules_mk *b, bool v4);	/* v4: IPv4 packets only come here */
 void build_neighbours(struct rules_mk *b, const struct rules_want *w, bool arp);
 
 void build_ingress(struct rules_mk *b, const struct rules_want *w, const int *ifindex);

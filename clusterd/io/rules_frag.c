@@ -41,12 +41,11 @@ static bool remembers(const struct rules_want *w, unsigned int i, bool v4)
 	return build_has_vip(&w->service[i], v4) && !by_address(w, i, v4);
 }
 
-/* Go on if the packet is a fragment, resp. one without ports ('later'). */
+/* Go on if the packet, of that version, is a fragment, resp. one without ports ('later'). */
 static void is_fragment(struct rules_mk *b, bool v4, bool later)
 {
 	uint16_t zero = 0;
 
-	mk_is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
 	if (v4)
 		mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP4_FRAG, 2, REG(0));
 	else
@@ -191,24 +190,14 @@ void build_frag_chains(struct rules_mk *b, const struct rules_want *w)
 	}
 }
 
-/*
- * Before the services: they would find the ports of a first fragment, too.  Without a VIP of that
- * version not even looked for.
- */
-void build_fragments(struct rules_mk *b, const struct rules_want *w)
+/* Before the services: they would find the ports of a first fragment, too. */
+void build_fragments(struct rules_mk *b, bool v4)
 {
-	unsigned int i, v;
-
-	for (v = 0; v < 2; v++) {
-		for (i = 0; i < w->n_services && !build_has_vip(&w->service[i], !v); i++)
-			;
-		if (i == w->n_services)
-			continue;
-		mk_rule(b);
-		is_fragment(b, !v, false);
-		mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, !v ? IP4_DADDR : IP6_DADDR, !v ? 4 : 16,
-			   REG(4));
-		mk_lookup(b, EXPR_LOOKUP, REG(4), !v ? "vips4" : "vips6");
-		mk_go(b, !v ? "frag4" : "frag6");
-	}
+	mk_rule(b);
+	if (!v4)
+		mk_is_protocol(b, ETH_P_IPV6);
+	is_fragment(b, v4, false);
+	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, v4 ? IP4_DADDR : IP6_DADDR, v4 ? 4 : 16, REG(4));
+	mk_lookup(b, EXPR_LOOKUP, REG(4), v4 ? "vips4" : "vips6");
+	mk_go(b, v4 ? "frag4" : "frag6");
 }

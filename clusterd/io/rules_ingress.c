@@ -211,40 +211,72 @@ static void service_map_rule(struct rules_mk *b, bool v4)
 	uint16_t size = v4 ? 4 : 16;
 
 	mk_rule(b);
-	mk_is_protocol(b, v4 ? ETH_P_IP : ETH_P_IPV6);
+	if (!v4)
+		mk_is_protocol(b, ETH_P_IPV6);
 	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, v4 ? IP4_DADDR : IP6_DADDR, size, REG(0));
 	mk_meta(b, NFT_META_L4PROTO, REG(size / 4));
 	mk_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT, 2, REG(size / 4 + 1));
 	mk_lookup(b, EXPR_VMAP, REG(0), v4 ? "svc4" : "svc6");
 }
 
-/* What comes out of a tunnel was not seen by the fast path, and is no neighbour's question. */
-static void ingress_chain(struct rules_mk *b, const struct rules_want *w, const char *name,
-			  const char *device, bool tunnel)
+static bool any_vip(const struct rules_want *w, bool v4)
+{
+	unsigned int i;
+
+	for (i = 0; i < w->n_services; i++)
+		if (build_has_vip(&w->service[i], v4))
+			return true;
+	return false;
+}
+
+/* All that is the same for all interfaces.  IPv4 comes to a chain of its own: one test of the version. */
+static void version_rules(struct rules_mk *b, const struct rules_want *w, bool v4)
 {
 	unsigned int i;
 	char to[OBJ_NAME];
 
+	build_fragments(b, v4);
+	service_map_rule(b, v4);
+	for (i = 0; i < w->n_services; i++)
+		build_ranges(b, i, w->service[i].conf, v4, v4 ? NAME(to, i, "4") : NAME(to, i, "6"));
+}
+
+static void to_vip_rule(struct rules_mk *b, bool v4)
+{
+	mk_rule(b);
+	build_to_vip(b, v4, v4 ? "vips4" : "vips6");
+	mk_go(b, v4 ? "vip4" : "vip6");
+}
+
+static void ip4_chain(struct rules_mk *b, const struct rules_want *w)
+{
+	if (!any_vip(w, true))
+		return;
+	mk_chain(b, "ip4");
+	version_rules(b, w, true);
+	to_vip_rule(b, true);
+}
+
+/* What comes out of a tunnel was not seen by the fast path, and is no neighbour's question. */
+static void ingress_chain(struct rules_mk *b, const struct rules_want *w, const char *name,
+			  const char *device, bool tunnel)
+{
 	mk_base_chain(b, name, NF_NETDEV_INGRESS, PRIO_LIVE_INGRESS, device);
 	if (w->early && !tunnel) {
 		mk_rule(b);
 		mk_is_mark(b, RULES_MARK_ACCEPT);
 		mk_verdict(b, NF_ACCEPT);
 	}
-	build_fragments(b, w);
-	service_map_rule(b, true);
-	service_map_rule(b, false);
-	for (i = 0; i < w->n_services; i++) {
-		build_ranges(b, i, w->service[i].conf, true, NAME(to, i, "4"));
-		build_ranges(b, i, w->service[i].conf, false, NAME(to, i, "6"));
+	if (any_vip(w, true)) {
+		mk_rule(b);
+		mk_is_protocol(b, ETH_P_IP);
+		mk_go(b, "ip4");
 	}
+	if (any_vip(w, false))
+		version_rules(b, w, false);
 	build_neighbours(b, w, !tunnel);
-	mk_rule(b);
-	build_to_vip(b, true, "vips4");
-	mk_go(b, "vip4");
-	mk_rule(b);
-	build_to_vip(b, false, "vips6");
-	mk_go(b, "vip6");
+	if (any_vip(w, false))
+		to_vip_rule(b, false);
 }
 
 /* Each name once, in order of first use. */
@@ -335,5 +367,6 @@ void build_ingress(struct rules_mk *b, const struct rules_want *w, const int *if
 	}
 	build_vip_chains(b, w);
 	build_frag_chains(b, w);
+	ip4_chain(b, w);
 	base_chains(b, w);
 }

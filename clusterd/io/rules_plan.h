@@ -12,7 +12,7 @@
  *
  * Way of a packet in 'netdev clusterd':
  *
- *   inK, in_DEV (one per      address . protocol . port -> svc4/svc6 -> goto sI_4 / sI_6
+ *   inK, in_DEV (one per      IPv4: goto ip4; address . protocol . port -> svc4/svc6 -> goto sI_4 / sI_6
  *   interface, tunnel device)  ranges: explicit rules; fragments: frag4/frag6; other packets for a VIP:
  *                              vip4/vip6; ARP and ND for a VIP that one node answers for: arp, nd
  *   sI_4, sI_6                 jhash -> map sI_b: bucket -> code -> map sI_a: code -> chain
