@@ -27,7 +27,7 @@
 #define FRAG_MAX 16384u
 #define FRAG_MS  30000u		/* as long as Linux keeps them for reassembly */
 
-enum { IP4_ID = 4, IP4_FRAG = 6, FRAG6_OFFSET = 2, FRAG6_ID = 4 };
+enum { IP4_ID = 4, FRAG6_OFFSET = 2, FRAG6_ID = 4 };
 enum { IP4_LEAST = 20 + 20, IP6_LEAST = 8 + 20 };
 
 static bool by_address(const struct rules_want *w, unsigned int i, bool v4)
@@ -44,15 +44,18 @@ static bool remembers(const struct rules_want *w, unsigned int i, bool v4)
 /* Go on if the packet, of that version, is a fragment, resp. one without ports ('later'). */
 static void is_fragment(struct rules_mk *b, bool v4, bool later)
 {
-	uint16_t zero = 0;
+	uint32_t zero = 0;
 
-	if (v4)
-		mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP4_FRAG, 2, REG(0));
-	else
-		mk_exthdr(b, IPPROTO_FRAGMENT, FRAG6_OFFSET, 2, REG(0));
-	if (!v4 && !later)
+	if (v4) {	/* with the id before it: the kernel masks 4 bytes, no fewer, without a call */
+		mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP4_ID, 4, REG(0));
+		mk_mask32(b, REG(0), htonl(later ? 0x1fff : 0x3fff), 0);
+		mk_cmp(b, NFT_CMP_NEQ, REG(0), &zero, 4);
 		return;
-	build_mask16(b, REG(0), !v4 ? 0xfff8 : later ? 0x1fff : 0x3fff);
+	}
+	mk_exthdr(b, IPPROTO_FRAGMENT, FRAG6_OFFSET, 2, REG(0));
+	if (!later)
+		return;
+	build_mask16(b, REG(0), 0xfff8);
 	mk_cmp(b, NFT_CMP_NEQ, REG(0), &zero, 2);
 }
 
