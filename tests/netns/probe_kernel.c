@@ -10,6 +10,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #include "io/probe.h"
+#include "io/probe_packet.h"
 
 static unsigned int failed;
 static const uint8_t key[32] = "the cluster's key", other_key[32] = "another cluster's key";
@@ -290,6 +292,47 @@ static void ears(void)
 	ok(!listening(), "and stops");
 }
 
+/* Broken and forged packets, while node 2 listens; not by the bridge, which drops what is cut off. */
+static void rubbish_packets(void)
+{
+	uint8_t frame[PROBE_PACKET_MAX], mac[6], dst[6], payload[40] = "CDPB\1\3\1";
+	struct probe_counters before, after;
+	struct sockaddr_ll to;
+	int fd = raw_socket("b1", &to, mac);
+	uint32_t seed = 7;
+
+	while (probe_start(probe[0], now_ms()))
+		serve(now_ms() + 50);
+	serve(now_ms() + PROBE_WAIT_MS / 2);
+	probe_counters(probe[1], &before);
+	for (unsigned int i = 0; i < 400; i++) {
+		const struct addr *vip = i & 1 ? &vip6 : &vip4;
+		size_t size;
+
+		addr_shared_mac(vip, false, dst);
+		memcpy(payload + 16, dst, 6);
+		size = probe_packet_build(frame, dst, mac, vip, vip, payload, sizeof(payload));
+		seed = seed * 1103515245 + 12345;
+		if (i >= 100)		/* the length that UDP claims */
+			frame[size - 40 - 3] = (uint8_t)(seed >> 16);
+		if (i >= 200)		/* that of the frame */
+			size -= seed >> 24 & 31;
+		to.sll_protocol = htons(i & 1 ? ETH_P_IPV6 : ETH_P_IP);
+		if (sendto(fd, frame, size, 0, (struct sockaddr *)&to, sizeof(to)) < 0)
+			break;
+		if (i % 20 == 0)
+			serve(now_ms() + 1);
+	}
+	serve(now_ms() + 100);
+	probe_counters(probe[1], &after);
+	ok(after.forged >= before.forged + 100 && after.garbled >= before.garbled + 200,
+	   "packets with a false key (%llu) or broken (%llu) are told apart",
+	   (unsigned long long)(after.forged - before.forged), (unsigned long long)(after.garbled - before.garbled));
+	ok(after.questions - before.questions <= 9, "and get no answer");
+	serve(now_ms() + PROBE_WAIT_MS);
+	close(fd);
+}
+
 /*
  * A bridge that snoops by IP, with a querier: packets for the VIP are for no group, so they go to routers
  * only, whatever the frame's destination; frames of another type are not its business.
@@ -366,6 +409,7 @@ int main(void)
 	old_answers();
 	strangers();
 	ears();
+	rubbish_packets();
 	snooping();
 	for (unsigned int i = 0; i < 4; i++)
 		probe_close(probe[i]);
