@@ -320,6 +320,38 @@ def test_fragments_same_id(c):
     expect(not lost, lambda: f"not answered, or not by the owner: {few(lost)}")
 
 
+def to_other_host(c):
+    """Frames that a switch floods because it does not know their MAC: nobody may serve them."""
+    stranger = "02:00:00:00:00:77"
+    c.client.run(f"ping -c 1 -W 1 {VIP4} >/dev/null; ping -c 1 -W 1 {VIP6} >/dev/null; true")
+    sent = []
+    for n in range(60):
+        for client, vip in ((CLIENT4, VIP4), (CLIENT6, VIP6)):
+            for proto, body in ((17, frames.udp(client, 39000 + n, vip, 5353, b"%d" % n)),
+                                (6, frames.tcp(client, 39000 + n, vip, 80, frames.SYN))):
+                kind, packet = frames.packet(client, vip, proto, body)
+                sent += [frames.ether(mac, stranger, kind, packet) for mac in (c.client.mac, c[1].mac)]
+    cap = c.capture(c.client, "udp port 5353")
+    before = moved_frames(c)
+    measure.inject([n.port for n in c.nodes], sent, 0.6)
+    time.sleep(0.3)
+    packets = [p for p in cap.stop() if isinstance(p, (measure.Datagram, measure.Segment)) and p.to_client]
+    expect(not packets, lambda: f"answers to frames for another host: {few(packets, 2)}")
+    expect(moved_frames(c) - before < len(sent), "frames for another host were handed on")
+
+
+@case(conf=conf_for("announce"), router=True, alike=True)
+def test_other_host(c):
+    """Frames for another host's MAC are nobody's business."""
+    to_other_host(c)
+
+
+@case(conf=conf_for("announce", scheduler="least-conn"), router=True, alike=True)
+def test_other_host_least_conn(c):
+    """The same with a scheduler, where a second front would be a second decision."""
+    to_other_host(c)
+
+
 @case(conf=conf_for("announce"), router=True, timeout=120, alike=True)
 def test_options(c):
     """Datagrams with IP options and extension headers reach their owner, once."""
