@@ -191,7 +191,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--only", metavar="NAMES", help="comma-separated: " + ", ".join(names))
     p.add_argument("--full", action="store_true",
-                   help="more runs and ten minutes of busy loops: half an hour instead of six minutes")
+                   help="more runs and ten minutes of busy loops: half an hour instead of ten minutes")
     p.add_argument("--out", metavar="FILE", type=argparse.FileType("w"),
                    help="write the table there too, as markdown (FILE.md) or JSON")
     opts = p.parse_args()

@@ -168,9 +168,11 @@ class Guest:
         self.job.write((head + script + tail + "printf '\\n%s done\\n' \"$MARK\" >&3\nsleep 100000\n").encode())
         self.job.flush()
         self.port, theirs = socket.socketpair()
-        how = ["tcg,thread=single", "-icount", "shift=0,sleep=on", "-smp", "1"] if exact else \
-            ["tcg,thread=multi", "-smp", "2"]
-        args = ["qemu-system-x86_64", "-accel", *how, "-cpu", "max,la57=off",
+        # "rep stosb" would count as one instruction per byte: without erms the kernel fills by words.
+        how = ["tcg,thread=single", "-icount", "shift=0,sleep=on", "-smp", "1",
+               "-cpu", "max,la57=off,erms=off,fsrm=off"] if exact else \
+            ["tcg,thread=multi", "-smp", "2", "-cpu", "max,la57=off"]
+        args = ["qemu-system-x86_64", "-accel", *how,
                 "-m", str(memory), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-serial", "stdio", "-kernel", image, "-initrd", initrd,
                 "-append", "console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr tsc=reliable "
