@@ -71,8 +71,17 @@ void build_ct_state(struct rules_mk *b, uint32_t bits)
 {
 	uint32_t zero = 0;
 
-	mk_expr(b, &(struct rules_expr){ .op = EXPR_CT_STATE, .reg = REG(0) });
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_CT_STATE, .key = NFT_CT_STATE, .reg = REG(0) });
 	mk_mask32(b, REG(0), bits, 0);
+	mk_cmp(b, NFT_CMP_NEQ, REG(0), &zero, 4);
+}
+
+void build_ct_assured(struct rules_mk *b)
+{
+	uint32_t zero = 0;
+
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_CT_STATE, .key = NFT_CT_STATUS, .reg = REG(0) });
+	mk_mask32(b, REG(0), IPS_ASSURED, 0);
 	mk_cmp(b, NFT_CMP_NEQ, REG(0), &zero, 4);
 }
 

@@ -93,6 +93,11 @@ void build_arp_gate(struct rules_mk *b);
 /* Rules: packets over lo go on; packets for a VIP end here. */
 void build_accept_loopback(struct rules_mk *b);
 void build_vip_drop(struct rules_mk *b);
+/*
+ * The client has answered our SYN-ACK, with an ACK that fits.  "Established" alone is also what conntrack
+ * says of any ACK of a connection that both sides have only asked for.
+ */
+void build_ct_assured(struct rules_mk *b);
 /* ct state has one of 'bits'. */
 void build_ct_state(struct rules_mk *b, uint32_t bits);
 #define CT_KNOWN (NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED))

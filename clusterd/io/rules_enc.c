@@ -555,7 +555,7 @@ static bool fill_expr(struct nftnl_expr *x, const struct rules_expr *e)
 		fill_hash(x, e);
 		break;
 	case EXPR_CT_STATE:
-		nftnl_expr_set_u32(x, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
+		nftnl_expr_set_u32(x, NFTNL_EXPR_CT_KEY, e->key);
 		nftnl_expr_set_u32(x, NFTNL_EXPR_CT_DREG, e->reg);
 		break;
 	case EXPR_COUNTER:

@@ -489,7 +489,7 @@ static void print_expr(const struct rules_expr *e, FILE *out)
 			e->len, seed, e->key, r2);
 		break;
 	case EXPR_CT_STATE:
-		fprintf(out, " [ct state -> r%u]", r);
+		fprintf(out, " [ct %s -> r%u]", e->key == NFT_CT_STATUS ? "status" : "state", r);
 		break;
 	case EXPR_COUNTER:
 		fprintf(out, " [count %s]", e->name);

@@ -130,6 +130,7 @@ static void check_rules(struct rules_mk *b, const struct rules_want *w)
 	else
 		mk_is_mark(b, CHECK_LEASED);
 	build_ct_state(b, CT_KNOWN);
+	build_ct_assured(b);
 	mk_set_mark(b, ACCEPT_LEASED);
 	mk_verdict(b, NF_ACCEPT);
 	if (more)
