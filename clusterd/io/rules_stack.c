@@ -278,8 +278,8 @@ static void untracked_chain(struct rules_mk *b, const struct rules_want *w, bool
 }
 
 /*
- * Half of what a tunnelled packet would cost is conntrack, which has nothing to say about it: the
- * connection is inside, and that is looked at as ever.
+ * Conntrack has nothing to say about a tunnel's packet: the connection is inside, and that is looked at
+ * as ever.  It would cost more than the rules, and an entry for every port that vxlan hashes to.
  */
 static void untracked_tunnels(struct rules_mk *b, const struct rules_want *w)
 {
