@@ -638,6 +638,7 @@ link set {bridge} up
         if self.conf["cluster"] != cluster:
             raise LabError("other settings of [cluster] need another cluster")
         for node in self.nodes:
+            node.ini = None
             node.write_ini()
             node.start_clusterd()
         for host in self.others:

@@ -80,9 +80,15 @@ def rehash_unnoticed(w):
     return len(lost)
 
 
+def attached(node):
+    """How often it says that the fast path was made."""
+    with open(node.logfile("clusterd")) as f:
+        return f.read().count("fast path: attached")
+
+
 def there_and_back(c, stops):
     """Through layouts that need more, or fewer, buckets, and back to the first one."""
-    took = []
+    took, before = [], [attached(n) for n in c.nodes]
     if "more" in stops:
         took.append(changed(c, {"buckets = 1024": "buckets = 4096"}, 4096, "source-port"))
     took.append(changed(c, {"buckets = 1024": "buckets = 256", "hash = source-port": "hash = source"},
@@ -98,11 +104,10 @@ def there_and_back(c, stops):
     wrong = [(p, t["owner"]) for p, t in zip(range(46000, 46020), by_trace)
              if t["owner"] != found[4, p]]
     expect(not wrong, lambda: f"trace is wrong after the change: {few(wrong)}")
-    for node in c.nodes:        # it is made for one layout
-        with open(node.logfile("clusterd")) as f:
-            n = f.read().count("fast path: attached")
-        expect(n in (0, 1 + len(took)), f"{node.name}: the fast path was attached {n} times, for "
-               f"{1 + len(took)} layouts")
+    for node, was in zip(c.nodes, before):        # it is made for one layout
+        n = attached(node) - was
+        expect(n == (len(took) if was else 0), f"{node.name}: the fast path was attached {n} times, for "
+               f"{len(took)} layouts")
 
 
 def rehash(dispatch, redirect, stops):
