@@ -160,11 +160,12 @@ static void fill_peers(struct turn *t, unsigned int service)
 	for (unsigned int id = 1; id <= t->conf.n_nodes; id++) {
 		struct rules_peer *p = &t->peer[service][s->n_peers];
 
-		if (id == t->self || gone(t, s, id))
+		if (id == t->self || !(s->conf->redirect == REDIRECT_DIRECT ?
+				       direct_peer(t, service, id, p) :
+				       tunnel_peer(t, s->conf->redirect, id, p)))
 			continue;
-		if (s->conf->redirect == REDIRECT_DIRECT ? direct_peer(t, service, id, p) :
-		    tunnel_peer(t, s->conf->redirect, id, p))
-			s->n_peers++;
+		p->gone = gone(t, s, id);
+		s->n_peers++;
 	}
 }
 

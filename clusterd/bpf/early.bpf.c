@@ -170,7 +170,8 @@ static __always_inline int decide(struct __sk_buff *skb, __u32 service, const st
 	struct early_count *n = bpf_map_lookup_elem(&counts, &service);
 	__u8 v;
 
-	if (!table || !n || at >= conf.total)
+	/* pkt_type 0: PACKET_HOST */
+	if (!table || !n || at >= conf.total || (s->to_us && skb->pkt_type))
 		return undecided(skb);
 	v = table[at];
 	if (v == EARLY_DROP) {

@@ -30,6 +30,7 @@ struct early_service {
 	__u32 seed, buckets;
 	__u32 first;		/* where its buckets begin */
 	__u32 with_port;	/* hash = source-port */
+	__u32 to_us;		/* only frames for this node's own MAC (announce, route) */
 };
 
 /* Constants of the program once it is loaded: the verifier drops what they make unreachable. */

@@ -69,6 +69,7 @@ static void fill_services(struct early *e, const struct rules_want *want)
 		e->service[i] = (struct early_service){
 			.seed = s->seed, .buckets = s->buckets, .first = e->conf.total,
 			.with_port = s->hash == HASH_SOURCE_PORT,
+			.to_us = s->conf->dispatch != DISPATCH_FLOOD,
 		};
 		e->conf.total += s->buckets;
 	}

@@ -66,6 +66,7 @@ struct rules;
  */
 struct rules_peer {
 	uint8_t id;
+	bool gone;			/* its devices are there, but nothing is handed to it, or taken from it */
 	uint8_t mac[6];			/* redirect = direct: on the service's interface; zero: not known */
 	struct addr addr4, addr6;	/* next hop for IPv4 and IPv6 packets; family 0: none, nothing is handed */
 	char dev4[IFNAME_SIZE], dev6[IFNAME_SIZE];	/* tunnel device for IPv4, IPv6; "": none */

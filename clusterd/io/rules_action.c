@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
@@ -81,6 +82,8 @@ unsigned int build_ways(const struct rules_service *s, const struct rules_peer *
 {
 	if (!peer)
 		return 1;
+	if (peer->gone)
+		return 0;
 	if (s->conf->redirect == REDIRECT_DIRECT)
 		return mac_known(peer->mac);
 	return (peer->ifindex4 != 0) + (peer->ifindex6 && peer->ifindex6 != peer->ifindex4);
@@ -100,8 +103,14 @@ void build_from(struct rules_mk *b, unsigned int i, const struct rules_service *
 		const struct rules_peer *peer, unsigned int way)
 {
 	bool direct = s->conf->redirect == REDIRECT_DIRECT;
+	uint8_t host = PACKET_HOST;
 	char name[OBJ_NAME];
 
+	/* Not what the switch flooded on its way to another node; else the chain "stray" has seen to it. */
+	if (direct && !build_handed(s)) {
+		mk_meta(b, NFT_META_PKTTYPE, REG(0));
+		mk_cmp(b, NFT_CMP_EQ, REG(0), &host, 1);
+	}
 	if (direct)
 		mk_payload(b, NFT_PAYLOAD_LL_HEADER, ETH_SADDR, 6, REG(0));
 	else
@@ -130,6 +139,8 @@ void build_peers_set(struct rules_mk *b, unsigned int i, const struct rules_serv
 	for (k = 0; k < s->n_peers; k++) {
 		const struct rules_peer *p = &s->peer[k];
 
+		if (p->gone)
+			continue;
 		if (direct && mac_known(p->mac))
 			mk_elem_once(b, name, p->mac, 6);
 		if (!direct && p->ifindex4)

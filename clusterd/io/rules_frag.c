@@ -94,6 +94,8 @@ static void remember_chain(struct rules_mk *b, unsigned int i, const struct rule
 	load_key(b, v4);
 	mk_meta(b, NFT_META_MARK, REG(12));
 	snprintf(name, sizeof(name), "s%u_frag%d", i, v4 ? 4 : 6);
+	/* An update keeps the old code, and clients use an identification again. */
+	mk_dynset_delete(b, name, REG(0), REG(12));
 	mk_dynset(b, name, REG(0), REG(12), FRAG_MS);
 	mk_rule(b);
 	if (build_scheduled(s)) {	/* the code is in the mark */

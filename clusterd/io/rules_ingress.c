@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
@@ -257,6 +258,54 @@ static void ip4_chain(struct rules_mk *b, const struct rules_want *w)
 	to_vip_rule(b, true);
 }
 
+static bool any_handed(const struct rules_want *w)
+{
+	unsigned int i;
+
+	for (i = 0; i < w->n_services; i++)
+		if (build_handed(&w->service[i]))
+			return true;
+	return false;
+}
+
+/*
+ * A switch floods frames for a MAC that it does not know (any more: the front has just died), and every
+ * node would take its copy for its own.  Where packets are handed on, a frame is for whom it is addressed to.
+ */
+static void strays(struct rules_mk *b, const struct rules_want *w)
+{
+	unsigned int i, k, v;
+
+	for (v = 0; v < 2; v++)
+		mk_set(b, v ? "hvips6" : "hvips4", v ? TYPE_IP6ADDR : TYPE_IPADDR, v ? 16 : 4);
+	for (i = 0; i < w->n_services; i++) {
+		const struct conf_service *s = w->service[i].conf;
+
+		for (k = 0; build_handed(&w->service[i]) && k < s->n_vips; k++)
+			mk_elem_once(b, is4(&s->vip[k]) ? "hvips4" : "hvips6", s->vip[k].b,
+				     (uint32_t)addr_size(&s->vip[k]));
+	}
+	mk_chain(b, "stray");
+	for (v = 0; v < 2; v++) {
+		mk_rule(b);
+		build_to_vip(b, !v, v ? "hvips6" : "hvips4");
+		mk_counter(b, "other");
+		mk_verdict(b, NF_DROP);
+	}
+}
+
+static void stray_rule(struct rules_mk *b)
+{
+	struct rules_expr e = { .op = EXPR_VERDICT, .key = (uint32_t)NFT_JUMP };
+	uint8_t host = PACKET_HOST;
+
+	mk_rule(b);
+	mk_meta(b, NFT_META_PKTTYPE, REG(0));
+	mk_cmp(b, NFT_CMP_NEQ, REG(0), &host, 1);
+	mk_set_name(&e, "stray");
+	mk_expr(b, &e);
+}
+
 /* What comes out of a tunnel was not seen by the fast path, and is no neighbour's question. */
 static void ingress_chain(struct rules_mk *b, const struct rules_want *w, const char *name,
 			  const char *device, bool tunnel)
@@ -267,6 +316,8 @@ static void ingress_chain(struct rules_mk *b, const struct rules_want *w, const 
 		mk_is_mark(b, RULES_MARK_ACCEPT);
 		mk_verdict(b, NF_ACCEPT);
 	}
+	if (any_handed(w) && !tunnel)
+		stray_rule(b);
 	if (any_vip(w, true)) {
 		mk_rule(b);
 		mk_is_protocol(b, ETH_P_IP);
@@ -367,6 +418,8 @@ void build_ingress(struct rules_mk *b, const struct rules_want *w, const int *if
 	}
 	build_vip_chains(b, w);
 	build_frag_chains(b, w);
+	if (any_handed(w))
+		strays(b, w);
 	ip4_chain(b, w);
 	base_chains(b, w);
 }

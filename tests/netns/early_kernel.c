@@ -200,6 +200,8 @@ static void check_handed(void)
 	node[N1].conf.dispatch = DISPATCH_ANNOUNCE;
 	node_open(N1);
 	state(N1, b, BUCKET_MINE);
+	ok(fate_of(&from, 99) == NOBODY_DID, "announce: another host's frame: nobody's business");
+	memcpy(mac4, node[N1].peer.mac, sizeof(mac4));
 	ok(fate_of(&from, 99) == EARLY_ACCEPTED, "announce: mine: the program");
 	state(N1, b, BUCKET_FOREIGN);
 	e = early_count(N1);
@@ -215,6 +217,7 @@ static void check_handed(void)
 	node[N1].service.freeze = false;
 	node_commit(N1);
 	ok(fate_of(&from, 99) == EARLY_ACCEPTED, "thawed: the program again");
+	addr_flood_mac(&vip4, mac4);
 	state(N1, b, BUCKET_FOREIGN);
 	node_close(N1);
 	node[N1].conf.dispatch = DISPATCH_FLOOD;
