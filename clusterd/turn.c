@@ -380,9 +380,9 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	}
 	log_msg(LOG_NOTICE, "turn", "stopping: handing over");
 	t->stopping = true;
-	t->stop_at = now_ms() + t->conf.drain_timeout_ms + STOP_EXTRA_MS;
+	t->leave_at = now_ms() + ways_farewell(t);
+	t->stop_at = t->leave_at + t->conf.drain_timeout_ms + STOP_EXTRA_MS;
 	sd_notify(0, "STOPPING=1");
-	agent_stop(t->agent, now_ms());
 	return 0;
 }
 
@@ -510,6 +510,10 @@ static void turn_end(struct turn *t)
 {
 	int64_t now = now_ms();
 
+	if (t->stopping && !t->left && now >= t->leave_at) {
+		t->left = true;
+		agent_stop(t->agent, now);
+	}
 	agent_tick(t->agent, now);
 	/* Each may let the agent go on at once. */
 	if (install(t, now))

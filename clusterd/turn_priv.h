@@ -68,7 +68,8 @@ struct turn {
 	char status[128], refresh_why[256];
 	bool weight_pending;		/* our configured weight is still to be told */
 	bool stopping, done;
-	int64_t stop_at;
+	bool left;			/* agent_stop() was called */
+	int64_t leave_at, stop_at;
 	int exit_status;
 };
 

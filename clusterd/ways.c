@@ -15,6 +15,7 @@
  */
 #define ROUTE_LIFE_S    5
 #define ROUTE_RENEW_MS  1000
+#define FAREWELL_MS     2000	/* BIRD's scan of one second, and the flooding of what it finds */
 
 struct ways {
 	/* VIPs of announce services, each once; the order is the configuration's, so the same everywhere */
@@ -290,6 +291,11 @@ static bool has_route(const struct turn *t)
 		if (t->conf.service[i].dispatch == DISPATCH_ROUTE)
 			return true;
 	return false;
+}
+
+int64_t ways_farewell(const struct turn *t)
+{
+	return t->ways->signalled ? FAREWELL_MS : 0;
 }
 
 static void signal_routers(struct turn *t, bool on, int64_t now)

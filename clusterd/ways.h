@@ -30,6 +30,11 @@ void ways_fill(struct turn *t);
 void ways_installed(struct turn *t, int64_t now);
 void ways_tick(struct turn *t, int64_t now);
 int64_t ways_deadline(const struct turn *t);
+/*
+ * How long, ms, this node should go on after a stop was asked for, so that routers have followed before it
+ * is gone: packets on their way to it are served, or handed on.
+ */
+int64_t ways_farewell(const struct turn *t);
 /* Who answers ARP and ND for a VIP of an announce service; NOBODY. */
 unsigned int ways_holder(const struct turn *t, const struct addr *vip);
 

@@ -201,7 +201,7 @@ static void check_handed(void)
 	node_open(N1);
 	state(N1, b, BUCKET_MINE);
 	ok(fate_of(&from, 99) == NOBODY_DID, "announce: another host's frame: nobody's business");
-	memcpy(mac4, node[N1].peer.mac, sizeof(mac4));
+	memcpy(mac4, node[!N1].peer.mac, sizeof(mac4));	/* the other one knows it */
 	ok(fate_of(&from, 99) == EARLY_ACCEPTED, "announce: mine: the program");
 	state(N1, b, BUCKET_FOREIGN);
 	e = early_count(N1);
