@@ -144,7 +144,7 @@ def test_config_mismatch(c):
     """A node with another configuration stays joining, says why and serves nothing."""
     c[3].power_off()
     wait(c.settled, 15, "the survivors to settle")
-    c[3].ini = c.ini.replace("buckets = 1024", "buckets = 512")
+    c[3].ini = c.ini.replace("udp/5353", "udp/5354")
     with Watched(c, conns=30) as w:
         w.mark()
         c[3].power_on()

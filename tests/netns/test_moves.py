@@ -173,6 +173,11 @@ def test_holders(c):
     one_answers(c, vips)
 
 
+# What a lost node had is moved only when its clients have had their resets from the heirs: as by default.
+PATIENT = conf_of("announce")
+PATIENT = PATIENT | {"cluster": PATIENT["cluster"] | {"failback_delay": "4s"}}
+
+
 def front_lost(c, act, name_it, after=3):
     """The holder of vip4 is lost; (watched, old holder, new holder)."""
     held = holders(c)
@@ -213,7 +218,7 @@ def front_lost(c, act, name_it, after=3):
     return w, old, new
 
 
-@case(conf=conf_of("announce"), router=True, timeout=120, alike=True)
+@case(conf=PATIENT, router=True, timeout=120, alike=True)
 def test_front_power_off(c):
     """The VIP's holder loses power: taken over, announced; only its own connections break; it returns."""
     _, old, _ = front_lost(c, lambda n: c[n].power_off(), "power off")
@@ -225,7 +230,7 @@ def test_front_power_off(c):
     w.nobody_noticed()
 
 
-@case(conf=conf_of("announce"), router=True, timeout=120, alike=True)
+@case(conf=PATIENT, router=True, timeout=120, alike=True)
 def test_front_sigkill(c):
     """The holder's daemon is killed, or hangs: the same, and the node is silent for the VIP."""
     w, old, _ = front_lost(c, lambda n: c[n].kill_clusterd(signal.SIGKILL), "SIGKILL", GRACE)
