@@ -35,7 +35,7 @@ CORE    := types msg assign repl repl_hold repl_layout repl_snap agent agent_exc
 WIRE    := msg hello flow
 RULES_PLAN := rules_mk rules_build rules_ingress rules_action rules_icmp rules_frag rules_sched rules_stack rules_guard rules_plan
 RULES   := rules rules_probe $(RULES_PLAN) rules_enc rules_nl rules_queue rules_lease rules_flows
-IO      := $(RULES) flowsock queue queue_decide netif netif_vip netif_mac netif_sysctl netif_link tunnel announce flows group key hellosock probe probe_packet $(EARLY)
+IO      := $(RULES) flowsock queue queue_decide netif netif_vip netif_mac netif_sysctl netif_link tunnel announce flows group key sockaddr hellosock probe probe_packet $(EARLY)
 CTL     := proto table server cmds status trace events flowlist netcheck
 DAEMON  := main setup turn turn_group ways flowpath control heartbeat
 

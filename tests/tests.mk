@@ -71,7 +71,7 @@ K_stack := io/rules_enc io/rules_nl io/rules_queue io/rules_lease $(P_rules)
 KT_handed := handed_lab.o handed_odd.o
 K_handed := $(K_rules) core/types
 
-K_flows := io/flows io/flowsock wire/flow util/addr util/jhash util/buf
+K_flows := io/flows io/flowsock io/sockaddr wire/flow util/addr util/jhash util/buf
 KT_queue := handed_lab.o
 K_queue := $(K_rules) $(addprefix io/,queue queue_decide) core/types core/flowtab
 

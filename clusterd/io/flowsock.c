@@ -10,15 +10,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "io/sockaddr.h"
+
 #define DATAGRAM     (FLOW_PROBE_MAX + 1)
 #define BUFFER_BYTES (4 << 20)		/* an answer about 100,000 flows comes at once */
 #define REPLAY_BITS  64
-
-union sockaddr_any {
-	struct sockaddr sa;
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-};
 
 /* What was heard from a node. */
 struct heard {
@@ -35,33 +31,6 @@ struct flowsock {
 	struct flowsock_counters c;
 	uint8_t buf[DATAGRAM];
 };
-
-static socklen_t to_sockaddr(const struct flowsock *s, const struct addr *a, uint16_t port,
-			     union sockaddr_any *out)
-{
-	memset(out, 0, sizeof(*out));
-	if (a->family == AF_INET) {
-		out->in.sin_family = AF_INET;
-		out->in.sin_port = htons(port);
-		memcpy(&out->in.sin_addr, a->b, 4);
-		return sizeof(out->in);
-	}
-	out->in6.sin6_family = AF_INET6;
-	out->in6.sin6_port = htons(port);
-	memcpy(&out->in6.sin6_addr, a->b, 16);
-	if (IN6_IS_ADDR_LINKLOCAL(&out->in6.sin6_addr))
-		out->in6.sin6_scope_id = s->scope;
-	return sizeof(out->in6);
-}
-
-static bool same_host(const union sockaddr_any *from, const struct addr *a)
-{
-	if (from->sa.sa_family != a->family)
-		return false;
-	if (a->family == AF_INET)
-		return !memcmp(&from->in.sin_addr, a->b, 4);
-	return !memcmp(&from->in6.sin6_addr, a->b, 16);
-}
 
 static const struct addr *self(const struct flowsock *s)
 {
@@ -89,7 +58,7 @@ static int set_probing(const struct flowsock *s, bool probing)
 static int flowsock_bind(struct flowsock *s)
 {
 	union sockaddr_any a;
-	socklen_t len = to_sockaddr(s, self(s), s->p.port, &a);
+	socklen_t len = sockaddr_from(self(s), s->p.port, s->scope, &a);
 	int size = BUFFER_BYTES;
 
 	s->fd = socket(self(s)->family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -170,7 +139,7 @@ static bool fresh(struct heard *h, const struct flow_msg *m)
 static bool is_node(const struct flowsock *s, const union sockaddr_any *from)
 {
 	for (unsigned int i = 0; i < s->p.n_nodes; i++)
-		if (same_host(from, &s->p.node[i]))
+		if (sockaddr_is(from, &s->p.node[i]))
 			return true;
 	return false;
 }
@@ -206,7 +175,7 @@ int flowsock_recv(struct flowsock *s, struct flow_msg *m)
 		return discard(&s->c.garbled);
 	}
 	if (m->from > s->p.n_nodes || m->to != s->p.self || m->from == s->p.self ||
-	    !same_host(&from, &s->p.node[m->from - 1]))
+	    !sockaddr_is(&from, &s->p.node[m->from - 1]))
 		return discard(&s->c.foreign);
 	if ((m->kind == FLOW_FLOWS || m->kind == FLOW_PROBE_REPLY) && m->echo != s->p.incarnation)
 		return discard(&s->c.stale);
@@ -220,7 +189,7 @@ int flowsock_recv(struct flowsock *s, struct flow_msg *m)
 static int transmit(struct flowsock *s, uint8_t to, size_t size)
 {
 	union sockaddr_any dst;
-	socklen_t len = to_sockaddr(s, &s->p.node[to - 1], s->p.port, &dst);
+	socklen_t len = sockaddr_from(&s->p.node[to - 1], s->p.port, s->scope, &dst);
 	int err = 0;
 
 	/* A second try takes the error of an earlier datagram (ICMP unreachable) off the socket. */

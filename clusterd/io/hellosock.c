@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "io/sockaddr.h"
+
 #define TOS_CS6     0xc0	/* network control, RFC 4594 */
 #define PRIORITY    6		/* TC_PRIO_INTERACTIVE: the highest that needs no capability */
 #define ECHO_HEAD   8		/* type, code, checksum, identifier, sequence number */
@@ -27,12 +29,6 @@
 #define IPV6_HDRINCL 36		/* linux/in6.h, which clashes with netinet/in.h */
 #endif
 
-union sockaddr_any {
-	struct sockaddr sa;
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-};
-
 struct hellosock {
 	struct hellosock_params p;
 	int udp;
@@ -42,33 +38,6 @@ struct hellosock {
 	struct hellosock_counters c;
 	bool udp_first;		/* takes turns, so that neither socket starves the other */
 };
-
-static socklen_t to_sockaddr(const struct hellosock *s, const struct addr *a, uint16_t port,
-			     union sockaddr_any *out)
-{
-	memset(out, 0, sizeof(*out));
-	if (a->family == AF_INET) {
-		out->in.sin_family = AF_INET;
-		out->in.sin_port = htons(port);
-		memcpy(&out->in.sin_addr, a->b, 4);
-		return sizeof(out->in);
-	}
-	out->in6.sin6_family = AF_INET6;
-	out->in6.sin6_port = htons(port);
-	memcpy(&out->in6.sin6_addr, a->b, 16);
-	if (IN6_IS_ADDR_LINKLOCAL(&out->in6.sin6_addr))
-		out->in6.sin6_scope_id = s->scope;
-	return sizeof(out->in6);
-}
-
-static bool same_host(const union sockaddr_any *from, const struct addr *a)
-{
-	if (from->sa.sa_family != a->family)
-		return false;
-	if (a->family == AF_INET)
-		return !memcmp(&from->in.sin_addr, a->b, 4);
-	return !memcmp(&from->in6.sin6_addr, a->b, 16);
-}
 
 static int set(int fd, int level, int option, int value)
 {
@@ -80,7 +49,7 @@ static int open_bound(const struct hellosock *s, int type, int protocol, uint16_
 {
 	const struct addr *self = &s->p.node[s->p.self - 1];
 	union sockaddr_any to;
-	socklen_t len = to_sockaddr(s, self, port, &to);
+	socklen_t len = sockaddr_from(self, port, s->scope, &to);
 	int fd, err;
 
 	fd = socket(self->family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
@@ -229,7 +198,7 @@ static ssize_t receive(int fd, uint8_t buf[DATAGRAM], union sockaddr_any *from)
 static bool is_node(const struct hellosock *s, const union sockaddr_any *from)
 {
 	for (unsigned int i = 0; i < s->p.n_nodes; i++)
-		if (same_host(from, &s->p.node[i]))
+		if (sockaddr_is(from, &s->p.node[i]))
 			return true;
 	return false;
 }
@@ -255,7 +224,7 @@ static int recv_udp(struct hellosock *s, struct hellosock_item *item)
 	if (decode(s, buf, (size_t)size, &item->hello))
 		return -EBADMSG;
 	if (item->hello.from > s->p.n_nodes || item->hello.to != s->p.self ||
-	    !same_host(&from, &s->p.node[item->hello.from - 1])) {
+	    !sockaddr_is(&from, &s->p.node[item->hello.from - 1])) {
 		s->c.foreign++;
 		return -EBADMSG;
 	}
@@ -273,7 +242,7 @@ static int recv_icmp(struct hellosock *s, struct hellosock_item *item)
 
 	if (size <= 0)
 		return (int)size;
-	if (size > DATAGRAM || !same_host(&from, &s->p.witness))
+	if (size > DATAGRAM || !sockaddr_is(&from, &s->p.witness))
 		return -EBADMSG;
 	if (s->p.witness.family == AF_INET)	/* raw IPv4 comes with its header, raw IPv6 without */
 		head = (size_t)(buf[0] & 0xf) * 4;
@@ -313,7 +282,7 @@ static void transmit(struct hellosock *s, int fd, const struct addr *to, uint16_
 		     const void *data, size_t size)
 {
 	union sockaddr_any dst;
-	socklen_t len = to_sockaddr(s, to, port, &dst);
+	socklen_t len = sockaddr_from(to, port, s->scope, &dst);
 
 	/* A second try takes the error of an earlier datagram (ICMP unreachable) off the socket. */
 	for (unsigned int i = 0; i < 2; i++) {

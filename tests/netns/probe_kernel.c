@@ -26,44 +26,14 @@
 
 #include "io/probe.h"
 #include "io/probe_packet.h"
+#include "kernel_test.h"
 
-static unsigned int failed;
 static const uint8_t key[32] = "the cluster's key", other_key[32] = "another cluster's key";
 static const struct addr vip4 = { AF_INET, { 10, 77, 0, 250 } };
 static const struct addr vip6 = { AF_INET6, { 0xfd, 0x77, [15] = 0xfa } };
 static bool unicast;		/* the kind of shared MAC */
 static const uint8_t broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 static struct probe *probe[4];
-
-static void ok(bool good, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void ok(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	fputs(good ? "ok - " : "not ok - ", stdout);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	putchar('\n');
-	fflush(stdout);
-	failed += !good;
-}
-
-static void run(const char *command)
-{
-	if (system(command) != 0) {
-		printf("not ok - set-up failed: %s\n", command);
-		exit(1);
-	}
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* Serves all probes, woken by their descriptors only, until that moment. */
 static void serve(int64_t until)
