@@ -132,7 +132,7 @@ bool build_hands_on(const struct rules_want *w)
 	unsigned int i;
 
 	for (i = 0; i < w->n_services; i++)
-		if (!is_flood(&w->service[i]) || w->service[i].conf->sched != SCHED_HASH)
+		if (build_handed(&w->service[i]) || w->service[i].conf->sched != SCHED_HASH)
 			return true;
 	return false;
 }
@@ -146,7 +146,7 @@ bool build_gate_set(struct rules_mk *b, const struct rules_want *w, bool v4)
 	for (i = 0; i < w->n_services; i++) {
 		const struct conf_service *s = w->service[i].conf;
 
-		for (k = 0; k < s->n_vips && !is_flood(&w->service[i]); k++) {
+		for (k = 0; k < s->n_vips && build_handed(&w->service[i]); k++) {
 			if (is4(&s->vip[k]) != v4)
 				continue;
 			if (!any)

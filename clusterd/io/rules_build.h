@@ -75,10 +75,6 @@ void build_to_vip(struct rules_mk *b, bool v4, const char *name);
 void build_each_vip(struct rules_mk *b, const struct rules_want *w, int family,
 		    void (*f)(struct rules_mk *b, const struct rules_service *s,
 			      const struct addr *vip));
-static inline bool is_flood(const struct rules_service *s)
-{
-	return s->conf->dispatch == DISPATCH_FLOOD;
-}
 /* Can packets be marked QUEUE or HAND, or CHECK with a node?  Never with flood and a hash alone. */
 bool build_hands_on(const struct rules_want *w);
 /*

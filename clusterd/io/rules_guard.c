@@ -23,7 +23,7 @@ static void nd_guard_rules(struct rules_mk *b, const struct rules_service *s,
 	uint8_t mac[6];
 	unsigned int i;
 
-	if (!is_flood(s))
+	if (build_handed(s))
 		return;
 	addr_shared_mac(vip, s->conf->mac == MAC_UNICAST, mac);
 	for (i = 0; i < 2; i++) {
@@ -40,7 +40,7 @@ static void arp_guard_rule(struct rules_mk *b, const struct rules_service *s,
 {
 	uint8_t mac[6];
 
-	if (!is_flood(s))
+	if (build_handed(s))
 		return;
 	addr_shared_mac(vip, s->conf->mac == MAC_UNICAST, mac);
 	build_arp_match(b, vip);

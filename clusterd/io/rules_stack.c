@@ -20,7 +20,7 @@ static void nd_set_rules(struct rules_mk *b, const struct rules_service *s, cons
 	uint8_t mac[6];
 	unsigned int i;
 
-	if (!is_flood(s))
+	if (build_handed(s))
 		return;
 	addr_shared_mac(vip, s->conf->mac == MAC_UNICAST, mac);
 	for (i = 0; i < 2; i++) {
@@ -36,7 +36,7 @@ static void arp_set_rule(struct rules_mk *b, const struct rules_service *s, cons
 {
 	uint8_t mac[6];
 
-	if (!is_flood(s))
+	if (build_handed(s))
 		return;
 	addr_shared_mac(vip, s->conf->mac == MAC_UNICAST, mac);
 	build_arp_match(b, vip);
@@ -51,7 +51,7 @@ static void arp_set_rule(struct rules_mk *b, const struct rules_service *s, cons
  */
 static void nd_own_rule(struct rules_mk *b, const struct rules_service *s, const struct addr *vip)
 {
-	if (is_flood(s))
+	if (!build_handed(s))
 		return;
 	mk_rule(b);
 	mk_is_l4proto(b, IPPROTO_ICMPV6);
@@ -72,7 +72,7 @@ static void arp_own_rule(struct rules_mk *b, const struct rules_service *s, cons
 {
 	uint16_t request = htons(ARPOP_REQUEST);
 
-	if (is_flood(s))
+	if (!build_handed(s))
 		return;
 	build_arp_match(b, vip);
 	mk_payload(b, NFT_PAYLOAD_NETWORK_HEADER, ARP_OP, 2, REG(0));
