@@ -24,9 +24,17 @@
 #define PORTS_MAX    32		/* per service, a range counts once */
 #define CONF_ERRORS_MAX 64
 #define IFNAME_SIZE  16
+#define MONITORS_MAX 16
+#define CHECKS_MAX   64		/* all services together */
+#define CONF_OPTIONS_MAX 16	/* of one monitor or check */
+#define CONF_TEXT    256	/* bytes of a path, an action, an option's value */
 
 enum conf_quorum   { QUORUM_REQUIRE, QUORUM_IGNORE };
-enum conf_failback { FAILBACK_AUTO, FAILBACK_MANUAL };
+enum conf_failback { FAILBACK_AUTO, FAILBACK_MANUAL, FAILBACK_NEVER_WHILE_BUSY };
+enum conf_switch   { SWITCH_OFF, SWITCH_ON };
+enum conf_sorry    { SORRY_RESET, SORRY_DROP, SORRY_REDIRECT };
+enum conf_on_fail  { ON_FAIL_AUTO, ON_FAIL_DRAIN, ON_FAIL_NOW };
+enum conf_action   { ACTION_NONE, ACTION_RESTART, ACTION_EXEC };
 enum conf_accelerate { ACCELERATE_AUTO, ACCELERATE_OFF };
 enum conf_tiebreak { TIEBREAK_NONE, TIEBREAK_LOWEST, TIEBREAK_WITNESS };
 enum conf_dispatch { DISPATCH_FLOOD, DISPATCH_ANNOUNCE, DISPATCH_ROUTE };
@@ -41,6 +49,36 @@ struct conf_node {
 	char name[NAME_SIZE];		/* [A-Za-z0-9._-]+ */
 	struct addr addr;
 	uint16_t weight;		/* 0..1000, default 100 */
+	uint16_t capacity;		/* percent, 1..10000, default 100: scales what monitors call full */
+};
+
+/* A key that belongs to a plugin: passed on as it is, in the order of the file. */
+struct conf_option { char key[NAME_SIZE], value[CONF_TEXT]; unsigned int line; };
+
+/* [monitor NAME] */
+struct conf_monitor {
+	char name[NAME_SIZE];
+	char type[NAME_SIZE];		/* of the plugin; default: the section's name */
+	uint32_t interval_ms;
+	uint16_t weight;		/* percent of its value that count: 0..100; 0: only shown */
+	unsigned int n_options;
+	struct conf_option option[CONF_OPTIONS_MAX];
+};
+
+/* [check NAME] */
+struct conf_check {
+	char name[NAME_SIZE];
+	char service[NAME_SIZE];	/* a service's name; conf_check() has looked */
+	char type[NAME_SIZE];
+	uint32_t interval_ms, timeout_ms;
+	uint16_t rise, fall;
+	enum conf_on_fail on_fail;
+	enum conf_action action;
+	char action_arg[CONF_TEXT];	/* ACTION_RESTART: the unit; ACTION_EXEC: the program's path */
+	uint16_t action_tries;
+	uint32_t action_backoff_ms;
+	unsigned int n_options;
+	struct conf_option option[CONF_OPTIONS_MAX];
 };
 
 struct conf_service {
@@ -54,6 +92,13 @@ struct conf_service {
 	enum conf_sched sched;
 	enum conf_mac mac;
 	char interface[IFNAME_SIZE];	/* "" = the interface that holds this node's address */
+	char weights[NAME_SIZE];	/* policy plugin, or "static" */
+	uint32_t weights_interval_ms;	/* 0: as the policy says */
+	uint16_t rebalance_step;	/* per mille of the buckets that may move per interval: 1..1000 */
+	uint32_t process_memory_kb, connections_per_minute;	/* for the memory policies */
+	enum conf_switch peer_check;
+	enum conf_sorry sorry;
+	char sorry_url[CONF_TEXT];	/* SORRY_REDIRECT */
 };
 
 struct conf {
@@ -61,6 +106,9 @@ struct conf {
 	unsigned int n_nodes, n_services;
 	struct conf_node node[NODES_MAX];	/* node id = index + 1 */
 	struct conf_service service[SERVICES_MAX];
+	unsigned int n_monitors, n_checks;
+	struct conf_monitor monitor[MONITORS_MAX];
+	struct conf_check check[CHECKS_MAX];
 	uint32_t buckets;
 	enum conf_quorum quorum;
 	enum conf_failback failback;
@@ -68,6 +116,10 @@ struct conf {
 	enum conf_accelerate accelerate;
 	struct addr witness;		/* TIEBREAK_WITNESS */
 	uint32_t failback_delay_ms, drain_timeout_ms, token_ms, lease_ms, hang_ms, grace_ms;
+	uint32_t slow_start_ms;		/* 0: a node that returns takes its whole share at once */
+	uint16_t busy;			/* percent: FAILBACK_NEVER_WHILE_BUSY waits while a node's load is above */
+	char notify[CONF_TEXT];		/* program that is run for each event; "": none */
+	uint16_t sorry_port;		/* TCP port of the sorry responder, default 5409 */
 	uint16_t port;			/* UDP port of the HELLOs, default 5407; flow questions: + 1 */
 	uint16_t vxlan_port;		/* UDP port of redirect = vxlan, default 4789 */
 	char key_file[256];		/* cluster key, default /etc/corosync/authkey */
@@ -143,5 +195,14 @@ const char *conf_redirect_str(enum conf_redirect r);
 const char *conf_hash_str(enum conf_hash h);
 const char *conf_sched_str(enum conf_sched s);
 const char *conf_mac_str(enum conf_mac m);
+const char *conf_sorry_str(enum conf_sorry s);
+const char *conf_failback_str(enum conf_failback f);
+
+/*
+ * One more complaint, about a key of a section ("check web-http"; '*key' NULL: the section), for those
+ * who know more than conf/ does.  'line' 0: not known.
+ */
+void conf_errors_add(struct conf_errors *errs, unsigned int line, const char *section, const char *key,
+		     const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 #endif

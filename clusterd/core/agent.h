@@ -18,6 +18,9 @@
  *  - as coordinator (lowest admitted node in the view): PLAN after quiet time, GRACE_END;
  *  - change of the layout: says which one our configuration wants, ACK of the freeze once the
  *    kernel has it, UNMIXED from conntrack counts;
+ *  - loads: tells ours when core/report.h says so; as coordinator: REWEIGH once per interval of a
+ *    service's policy if that changes anything, slow start, failback of a cluster that is not busy;
+ *  - health: what our checks say, and what we see of our left neighbour, until the group has it;
  *  - digest comparison and healing.
  */
 
@@ -30,6 +33,8 @@
 
 struct agent;
 
+enum agent_failback { AGENT_FAILBACK_AUTO, AGENT_FAILBACK_MANUAL, AGENT_FAILBACK_NEVER_BUSY };
+
 struct agent_params {
 	struct repl_params repl;
 	uint8_t self;
@@ -40,8 +45,10 @@ struct agent_params {
 	char node_name[NODES_MAX + 1][NAME_SIZE];	/* for events; "" = by number */
 	char service_name[SERVICES_MAX][NAME_SIZE];
 	/* may change by agent_reconf() */
-	bool failback_manual;
-	uint32_t failback_delay_ms, drain_timeout_ms, grace_ms;
+	enum agent_failback failback;
+	uint32_t failback_delay_ms, drain_timeout_ms, grace_ms, slow_start_ms;
+	uint16_t busy;			/* load 0..1000 above which the cluster counts as busy */
+	uint32_t weights_interval_ms[SERVICES_MAX];	/* between two REWEIGHs */
 };
 
 /* ---- effects ---- */
@@ -61,13 +68,22 @@ struct lease_cmd {
 };
 
 #define EVENT_TEXT 160
+/* For 'clusterctl events', the log and the notify hook. */
+struct agent_event {
+	int priority;			/* as in syslog(3) */
+	const char *name;		/* static: FAIL_DOWN, TAKE_OVER, ...; see clusterctl(8) */
+	const char *text;		/* one line, for the call */
+	uint8_t node;			/* whom it is about; NOBODY: the cluster */
+	uint8_t by;			/* who noticed, ordered, or took over; NOBODY */
+	int8_t service;			/* index; -1: none */
+	uint32_t buckets;		/* how many it concerns; 0: none, or not known */
+};
 struct agent_ops {
 	/* Multicast.  May fail silently (group down): the agent repeats what matters. */
 	void (*send)(void *arg, const struct msg *m);
 	/* To the lease machine, in this order. */
 	void (*lease)(void *arg, const struct lease_cmd *cmd);
-	/* An event for 'clusterctl events' and the log.  'priority' as syslog. */
-	void (*event)(void *arg, int priority, const char *name, const char *text);
+	void (*event)(void *arg, const struct agent_event *e);
 	/* A clean stop is complete: nothing is owned or drained here any more; BYE was sent. */
 	void (*stopped)(void *arg);
 };
@@ -96,6 +112,20 @@ void agent_set_link(struct agent *a, unsigned int service, const struct link *li
 void agent_tick(struct agent *a, int64_t now);
 int64_t agent_deadline(const struct agent *a);
 
+/* ---- load and health of this node ---- */
+/* What the monitors say now; about once a second.  Whether the group hears of it is core/report.h's matter. */
+void agent_sample(struct agent *a, const struct sample *s, int64_t now);
+/* The last one that a node told ('id' may be self: the last one given); NULL: none, or it is older than a minute. */
+const struct sample *agent_sample_of(const struct agent *a, unsigned int id, int64_t now);
+/* Verdict of our checks of that service: repeated until the group has it.  At first: UP. */
+void agent_health(struct agent *a, unsigned int service, enum health h, int64_t now);
+/*
+ * Of the peer check: can we, its right neighbour, reach that service of our left one ('node')?  Said
+ * again whenever it changes; a verdict about somebody who is not our left neighbour is dropped.
+ */
+void agent_peer_health(struct agent *a, unsigned int service, unsigned int node, bool reachable,
+		       int64_t now);
+
 /* ---- the kernel's table ---- */
 /* Differs from the last installed version: compile_service() with agent_lost() and install. */
 uint64_t agent_version(const struct agent *a);
@@ -109,7 +139,7 @@ void agent_installed(struct agent *a, uint64_t version, int64_t now);
 /*
  * True if flows should be counted now; fills 'wanted' (bit per bucket of repl_layout(): room for
  * BUCKETS_MAX / 8 bytes) of that service with the buckets that this node is draining, or that are not
- * its own while the layouts are mixed.  Answer with agent_counted(): 'empty' bitmap of those without
+ * its own while the layouts are mixed, or that it owns while a REWEIGH is about to take some from it.  Answer with agent_counted(): 'empty' bitmap of those without
  * any live flow.
  */
 bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, int64_t now);

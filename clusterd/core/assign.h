@@ -12,7 +12,7 @@
 
 #include "core/types.h"
 
-/* Weight of each node, indexed by node id; 0 = takes nothing.  w[NOBODY] is not looked at. */
+/* Weight of each node, 0..10000, indexed by node id; 0 = takes nothing.  w[NOBODY] is not looked at. */
 struct weights {
 	uint16_t w[NODES_MAX + 1];
 };
@@ -56,9 +56,12 @@ struct assign_scratch {
  * above its target, the nodes below theirs are left short in proportion to what they lack; the sum
  * of distances from the targets is the smallest possible.
  *
+ * first[b] != 0: of the buckets that a node could give, these go before others (NULL: none).
+ *
  * 'next' may be the same array as 'owner'.
  */
-uint32_t assign_share(const uint8_t *owner, const uint8_t *pinned, uint32_t buckets, uint32_t salt,
-		      const struct weights *w, uint8_t *next, struct assign_scratch *s);
+uint32_t assign_share(const uint8_t *owner, const uint8_t *pinned, const uint8_t *first,
+		      uint32_t buckets, uint32_t salt, const struct weights *w, uint8_t *next,
+		      struct assign_scratch *s);
 
 #endif

@@ -13,7 +13,7 @@
 #include "core/types.h"
 #include "util/addr.h"
 
-#define MSG_VERSION 2
+#define MSG_VERSION 3
 #define MSG_SIZE_MAX 60000		/* bytes of one encoded message */
 #define SNAP_CHUNK   32768		/* bytes of snapshot in one MSG_SNAP */
 
@@ -36,7 +36,11 @@
 	X(CLEAR_ACK, "clear-ack", false) /* sender has inherited nothing from it */ \
 	X(DIGEST,    "digest",    false) /* for comparison */ \
 	X(LAYOUT,    "layout",    true)  /* sender's configuration wants this layout */ \
-	X(UNMIXED,   "unmixed",   true)  /* sender holds no flow that only the old layout explains */
+	X(UNMIXED,   "unmixed",   true)  /* sender holds no flow that only the old layout explains */ \
+	X(LOAD,      "load",      false) /* how loaded the sender is */ \
+	X(REWEIGH,   "reweigh",   true)  /* factors of one service, from these samples */ \
+	X(IDLE,      "idle",      true)  /* sender owns these buckets, and no flow lives in them */ \
+	X(HEALTH,    "health",    true)  /* a service at a node is fit, or not */
 
 enum msg_type {
 	MSG_NONE,
@@ -59,9 +63,36 @@ enum order_type {
 	ORDER_FAILBACK,			/* let returned nodes take their share */
 	ORDER_LEAVE,			/* sender is going to stop */
 	ORDER_TAKEOVER,			/* the operator vouches that 'node' is dead; value: low bits of its term */
+	ORDER_RAMP,			/* slow start: node takes 'value' (1..RAMP_FULL) of RAMP_FULL of its share */
 	ORDER_TYPES_N
 };
 #define ORDER_AUTO 0xffff
+#define RAMP_FULL  1000
+
+/* A service at a node: what its checks say. */
+enum health {
+	HEALTH_UP,
+	HEALTH_WORKS,	/* it serves, but should not get new work: its buckets leave as a planned move */
+	HEALTH_DOWN,	/* it does not serve: as before, and nobody waits for its connections */
+	HEALTH_N
+};
+const char *health_str(enum health h);
+
+/* What a node tells of itself; averages and worst cases as core/report.h makes them. */
+struct sample {
+	uint16_t load;			/* 0..1000: the busiest of its monitors */
+	uint16_t cpu_idle;		/* 0..1000 */
+	uint32_t mem_free_kb;
+	uint16_t blocked, swapping;	/* worst of the last ones, cut off at 65535 */
+	uint32_t conns[SERVICES_MAX];	/* live connections */
+	uint32_t kbps[SERVICES_MAX];	/* 1000 bit/s in and out, of the last seconds */
+};
+/* As a policy is asked about a node; see clusterd_policy_node. */
+struct policy_sample {
+	uint8_t node;			/* its id */
+	uint16_t load, cpu_idle, blocked, swapping;
+	uint32_t mem_free_kb, conns;
+};
 
 /* How peers reach a node on one service's interface. */
 struct link { uint8_t mac[6]; struct addr addr4, addr6; };
@@ -89,7 +120,8 @@ struct msg {
 		struct {
 			uint64_t config;	/* conf_digest() */
 			uint16_t weight;
-			bool hold_back;		/* failback = manual */
+			bool hold_back;		/* failback is not auto */
+			bool slow;		/* slow_start: if it was here before, it begins with a small share */
 			uint8_t n_links;	/* = services */
 			struct link link[SERVICES_MAX];
 		} ready;
@@ -112,6 +144,19 @@ struct msg {
 			uint64_t rehash;	/* repl_rehash() */
 			bool forced;		/* drain_timeout: some are still there */
 		} unmixed;
+		struct sample load;
+		struct {
+			uint8_t service, n;	/* n: nodes that something is known of */
+			struct policy_sample node[NODES_MAX];	/* ascending ids */
+		} reweigh;
+		struct {
+			uint8_t service;
+			uint64_t epoch;		/* state in which the flows were counted */
+			uint32_t size;		/* bytes of 'bitmap' = buckets / 8 */
+			const uint8_t *bitmap;	/* borrowed */
+		} idle;
+		/* node == from: its own checks.  Else what its right neighbour sees: UP or DOWN only. */
+		struct { uint8_t service, node, health; } health;
 	} u;
 };
 

@@ -46,6 +46,7 @@
 #include "core/assign.h"
 #include "core/msg.h"
 #include "core/types.h"
+#include "plug/plugin.h"
 
 enum repl_node_state { NODE_OFFLINE, NODE_ONLINE, NODE_FAILED };
 
@@ -62,6 +63,11 @@ struct repl_node {
 	bool refused;			/* asked for admission with another configuration */
 	bool proposed;			/* ONLINE, and wants another layout: 'wanted' */
 	uint16_t weight_conf, weight_order;	/* weight_order: ORDER_AUTO = none */
+	uint16_t ramp;			/* slow start: 1..RAMP_FULL of its share */
+	bool returning;			/* was here before, and has not got its share back yet */
+	uint8_t health[SERVICES_MAX];	/* enum health: by its own checks */
+	uint8_t seen_down[SERVICES_MAX];	/* the neighbour that cannot reach the service here; NOBODY */
+	uint16_t factor[SERVICES_MAX];	/* 0..1000 of its weight: by the service's policy */
 	uint32_t term;
 	uint64_t incarnation;
 	struct layout wanted;
@@ -72,7 +78,18 @@ struct repl_bucket {
 	uint8_t owner, other;
 	uint8_t phase;			/* enum repl_phase */
 	bool flows;			/* PREPARE, HANDOFF: 'other' has live flows of before a crash */
+	bool idle;			/* STABLE: its owner said so; the next plan takes these first, and forgets */
 	uint32_t since;			/* epoch (low bits) of entering DRAIN */
+};
+
+/* How the shares of a service follow the loads. */
+struct repl_policy {
+	/* Of plug/plugin.h; NULL: weights are static.  The same on all nodes, as is all of this. */
+	const struct clusterd_policy_ops *ops;
+	uint32_t process_memory_kb, connections_per_minute;
+	uint16_t step;			/* of the buckets that may move by one REWEIGH: 1..1000 per mille */
+	/* The factors are for a scheduler of new connections: no bucket moves for them, they count at once. */
+	bool direct;
 };
 
 struct repl_params {
@@ -80,6 +97,7 @@ struct repl_params {
 	struct layout layout;		/* of an empty state; later see repl_layout() */
 	bool ignore_quorum;
 	uint32_t salt[SERVICES_MAX];	/* the same on all nodes: from the service's name */
+	struct repl_policy policy[SERVICES_MAX];
 	uint16_t n_vips;		/* different VIPs of announce services; <= HOLDERS_MAX */
 	uint32_t vip_salt[HOLDERS_MAX];	/* the same on all nodes: from the address */
 };
@@ -89,13 +107,19 @@ enum repl_note_type {
 	NOTE_ADMITTED, NOTE_REFUSED, NOTE_FAILED, NOTE_BYE, NOTE_PLAN, NOTE_MOVED, NOTE_DRAINED,
 	NOTE_DRAIN_FORCED, NOTE_GRACE_END, NOTE_ORDER, NOTE_TAKEN,
 	NOTE_LAYOUT, NOTE_FREEZE, NOTE_SWITCH, NOTE_MIX_FORCED, NOTE_MIX_END,
+	NOTE_HEALTH, NOTE_REWEIGH, NOTE_SHARE_BACK, NOTE_SORRY,
 };
 struct repl_note {
 	enum repl_note_type type;
 	uint8_t node, by;
 	/* ADMITTED, FAILED: term; ORDER: value; LAYOUT, FREEZE, SWITCH: of the layout; others: */
 	uint32_t n;		/* buckets */
-	uint32_t arg;		/* ADMITTED: 1 = it was here before; FAILED: fail_kind; ORDER: order_type */
+	/*
+	 * ADMITTED: 1 = it was here before; FAILED: fail_kind; ORDER: order_type; HEALTH (n: service;
+	 * by: who says so): enum health; SORRY (n: service): 1 = no node is fit for it, 0 = over;
+	 * REWEIGH (n: service): 1 = buckets will move.
+	 */
+	uint32_t arg;
 };
 struct repl_fx {
 	bool changed;			/* state (and digest) changed */
@@ -132,7 +156,42 @@ const struct repl_node *repl_get_node(const struct repl *r, unsigned int id);
 const struct repl_bucket *repl_get_bucket(const struct repl *r, unsigned int service, uint32_t b);
 uint64_t repl_online(const struct repl *r);	/* mask of NODE_ONLINE */
 uint64_t repl_dead(const struct repl *r);	/* mask of nodes that the operator declared dead */
-uint16_t repl_weight(const struct repl *r, unsigned int id);	/* that PLAN would use */
+/* ---- weights ---- */
+#define WEIGHT_SCALE 10		/* effective weights are that many times finer than configured ones */
+/*
+ * That PLAN would use for the buckets of that service: weight by configuration or order, x slow start
+ * x the policy's factor, x WEIGHT_SCALE; 0 while the service is not fit there.  If no node is fit for
+ * it, as if all were: the buckets are then spread for what repl_sorry() says.  In a 'direct' service
+ * health and factor do not count: its owners only direct.
+ */
+uint16_t repl_weight(const struct repl *r, unsigned int service, unsigned int id);
+/* The share of new connections that a scheduler should give it; 0: none.  Same scale. */
+uint16_t repl_serve_weight(const struct repl *r, unsigned int service, unsigned int id);
+/* The node's own, 0..1000, whatever its services: by configuration or order, 0 if drained or not admitted. */
+uint16_t repl_node_weight(const struct repl *r, unsigned int id);
+/* Fit to serve: by its own checks, and its neighbour's. */
+bool repl_fit(const struct repl *r, unsigned int service, unsigned int id);
+/* No admitted node is fit for the service (and one is admitted). */
+bool repl_sorry(const struct repl *r, unsigned int service);
+/*
+ * Would this REWEIGH change anything?  The coordinator asks before it multicasts one.  Scratch use only.
+ */
+bool repl_reweigh_needed(struct repl *r, const struct msg *m);
+
+/*
+ * The ring of the admitted nodes, by ascending id: '*left' is the next lower one of 'id', '*right' the
+ * next higher one, around the end.  NOBODY if there is no other.  'id' need not be admitted.
+ */
+void repl_ring(const struct repl *r, unsigned int id, unsigned int *left, unsigned int *right);
+
+/*
+ * Dry run: what would move if 'order' (DRAIN, UNDRAIN, WEIGHT, FAILBACK) came now, by a plan that
+ * nothing disturbs.  'cb' is called for each bucket that would change its owner.  Returns how many.
+ * Scratch use only, state unchanged.
+ */
+uint32_t repl_preview(struct repl *r, enum order_type order, unsigned int node, uint16_t value,
+		      void (*cb)(void *arg, unsigned int service, uint32_t bucket, unsigned int from,
+				 unsigned int to), void *arg);
 /* Nodes that count for a majority: configured, not declared dead. */
 bool repl_majority(const struct repl *r, uint64_t members);
 

@@ -14,6 +14,7 @@
 
 #include "conf/conf.h"
 #include "core/agent.h"
+#include "core/health.h"
 #include "io/rules.h"
 
 struct events;
@@ -49,6 +50,26 @@ struct ctl_path {
 	bool answers;		/* false: nothing came back yet, the rest means nothing */
 	bool measuring;		/* not done yet */
 	uint16_t mtu;		/* largest IP packet that got there and back unfragmented, bytes */
+};
+
+/* A monitor of this node, as 'clusterctl monitors' shows it.  Texts are borrowed for the call. */
+struct ctl_monitor {
+	const char *name, *type;
+	int value;		/* 0..1000; -1: none yet */
+	unsigned int weight;	/* percent */
+	const char *why;	/* its words, "" */
+	int64_t age_ms;		/* of the value */
+	bool open;		/* false: it could not be started, tried again */
+	uint64_t cpu_us;	/* time that it has taken */
+};
+
+/* A check of this node, as 'clusterctl checks' shows it. */
+struct ctl_check {
+	const char *name, *type, *service, *why;
+	const char *action;	/* "restart:nginx.service"; "": none */
+	bool open;
+	uint64_t cpu_us;
+	struct health_status health;
 };
 
 /* One connection, as 'clusterctl flows' lists it.  False from the callback ends the walk. */
@@ -97,6 +118,15 @@ struct ctl_ctx {
 	int (*connections)(void *arg, unsigned int service, ctl_flow_cb cb, void *cb_arg);
 	/* 0 or -errno; asked for services with scheduler = least-conn or probability only. */
 	int (*queue)(void *arg, unsigned int service, struct ctl_queue *out);
+	/* Fill at most 'max'; return how many there are. */
+	unsigned int (*monitors)(void *arg, struct ctl_monitor *out, unsigned int max);
+	unsigned int (*checks)(void *arg, struct ctl_check *out, unsigned int max);
+	/* agent_sample_of() with the present time. */
+	const struct sample *(*sample)(void *arg, unsigned int node);
+	/* repl_preview() on the agent's state. */
+	uint32_t (*preview)(void *arg, enum order_type order, unsigned int node, uint16_t value,
+			    void (*cb)(void *cb_arg, unsigned int service, uint32_t bucket,
+				       unsigned int from, unsigned int to), void *cb_arg);
 	/* io/probe.h; NULL: the interfaces cannot be listened on. */
 	struct probe *probe;
 	/* Measures the paths to all peers; has an answer after about a second. */

@@ -4,7 +4,10 @@
 
 /*
  * The last EVENTS_KEPT events of this node, for 'clusterctl events'.  Not thread-safe: the main
- * thread only.  What it prints: {"seq":7,"time_ms":1700000000000,"priority":5,"name":"moved","text":"..."}
+ * thread only.  What it prints:
+ *   {"seq":7,"time_ms":1700000000000,"priority":5,"name":"TAKE_OVER","text":"...",
+ *    "node":"n3","by":"n1","service":"web","buckets":1365}
+ * node, by and service are null, buckets 0 where there is none.
  */
 
 #include <jansson.h>
@@ -12,6 +15,7 @@
 
 #define EVENTS_KEPT 512
 
+struct agent_event;
 struct events;
 
 /* 'follow' (may be NULL) is called for each new event with its JSON, borrowed for the call. */
@@ -19,11 +23,12 @@ int events_new(struct events **out, void (*follow)(void *arg, const json_t *even
 void events_free(struct events *e);
 
 /*
- * 'realtime_ms' since 1970, 'priority' as syslog.  'name' and 'text' are copied, cut where too long;
- * bytes that are not printable ASCII become '?'.
+ * 'realtime_ms' since 1970.  Texts are copied, cut where too long; bytes that are not printable ASCII
+ * become '?'.  'c' gives the names of nodes and services.
  */
-void events_add(struct events *e, int64_t realtime_ms, int priority, const char *name,
-		const char *text);
+struct conf;
+void events_add(struct events *e, const struct conf *c, int64_t realtime_ms,
+		const struct agent_event *event);
 
 /* All that is kept, oldest first: a new array, or NULL without memory. */
 json_t *events_json(const struct events *e);

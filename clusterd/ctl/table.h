@@ -46,6 +46,14 @@ enum {
 	  "let returned nodes take their share (failback = manual)") \
 	X(TAKEOVER, "takeover", "NODE --yes", 1, 1, CTL_DAEMON | CTL_JSON | CTL_YES, \
 	  "vouch that NODE is dead, so that the others may take over") \
+	X(PLAN,     "plan",     "drain|undrain|weight|failback [NODE [N]]", 1, 3, CTL_DAEMON | CTL_JSON, \
+	  "dry run: which buckets, connections and traffic an order would move, and to whom") \
+	X(MONITORS, "monitors", "", 0, 0, CTL_DAEMON | CTL_JSON, \
+	  "how loaded this node is, by monitor, and the others as they told") \
+	X(CHECKS,   "checks",   "", 0, 0, CTL_DAEMON | CTL_JSON, \
+	  "the checks of this node, and how fit each service is at each node") \
+	X(PLUGINS,  "plugins",  "", 0, 0, CTL_JSON, \
+	  "the plugins there are: monitors, checks, policies") \
 	X(EVENTS,   "events",   "[--follow]", 0, 0, CTL_DAEMON | CTL_JSON | CTL_FOLLOW, \
 	  "what happened lately on this node") \
 	X(CHECK,    "check",    "[FILE]", 0, 1, CTL_JSON | CTL_CONF, \

@@ -89,6 +89,13 @@ struct rules_service {
 	/* owner != NULL: flows of before such a change may live at old.owner[old bucket]; borrowed */
 	struct { uint32_t buckets; enum conf_hash hash; const uint8_t *owner; } old;
 	uint16_t weight[NODES_MAX + 1];		/* scheduler != hash: of each node that may get new flows */
+	/*
+	 * No node is fit for the service: what its new TCP connections get here, behind the lease and
+	 * the guard (so only where they would be accepted).  Datagrams are dropped.  Established
+	 * connections are not touched.
+	 */
+	enum rules_sorry { RULES_SORRY_NONE, RULES_SORRY_DROP, RULES_SORRY_RESET, RULES_SORRY_REDIRECT } sorry;
+	uint16_t sorry_port;			/* RULES_SORRY_REDIRECT: to this port of this node */
 };
 
 /*

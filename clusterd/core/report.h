@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLUSTERD_CORE_REPORT_H
+#define CLUSTERD_CORE_REPORT_H
+
+/*
+ * When does a node tell the group how loaded it is?  Pure; 'now' in ms, monotonic.
+ *
+ * Only when that is news: the load has crossed one of the thresholds (with hysteresis), or something
+ * has moved by more than a step since it was told last; and slowly again anyhow.  Never more often
+ * than once per REPORT_MIN_MS, so that the traffic of the group is bounded: n nodes send at most n
+ * messages of about 200 bytes per second, and at rest n per REPORT_REFRESH_MS.
+ *
+ * What is told of memory and processes is what the paper behind the memory policies does: of the last
+ * five samples, taken every interval / 12 (5 s of a minute), the oldest is dropped; the rest is
+ * averaged, of blocked and swapping the worst counts.
+ */
+
+#include "core/msg.h"
+
+#define REPORT_MIN_MS     1000
+#define REPORT_REFRESH_MS 30000
+#define REPORT_THRESHOLDS { 250, 500, 700, 850, 950 }	/* of the load; 25 back before it counts as below again */
+#define REPORT_STEP_LOAD  50
+#define REPORT_STEP_IDLE  100
+#define REPORT_STEP_SHARE 8	/* 1/8 of memory or connections, and more than 8 connections */
+
+struct report {
+	struct sample told;
+	bool any;			/* something was told */
+	int64_t told_at;
+	unsigned int level;		/* thresholds that the load is above */
+	/* the window for the averages */
+	struct sample ring[5];
+	unsigned int n_ring, at;
+	int64_t ring_at;
+	uint32_t spacing_ms;
+	uint64_t n_told, n_seen;	/* for status and tests */
+};
+
+/* 'interval_ms' of the memory policies, 60000 unless configured; >= 1000. */
+void report_init(struct report *r, uint32_t interval_ms);
+/*
+ * A new sample of this node.  True: it is time to tell; '*out' is what.  'out' is filled in any case
+ * (for this node's own status).
+ */
+bool report_sample(struct report *r, const struct sample *s, int64_t now, struct sample *out);
+/* It was not told after all (the group is down): tell at the next sample. */
+void report_failed(struct report *r);
+
+#endif

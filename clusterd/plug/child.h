@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CLUSTERD_PLUG_CHILD_H
+#define CLUSTERD_PLUG_CHILD_H
+
+/*
+ * Programs that others wrote: scripts of checks and monitors, actions, notify hooks.  The one place
+ * that starts any.  posix_spawn() with vfork semantics: no fork without exec, all our fds are
+ * close-on-exec.  A session and process group of its own, default signals and mask, stdin from
+ * /dev/null, SCHED_OTHER at nice 0, stderr and (unless wanted) stdout into the log, cut and rate
+ * limited.  It and its whole group are killed when its time is up, and what is left of the group when it
+ * ends; zombies are ours alone (waitid on a pidfd).
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#define CHILD_OUT_MAX 4096
+
+struct child;
+
+struct child_params {
+	sd_event *event;		/* borrowed until child_free() */
+	const char *name;		/* for the log, copied */
+	const char *const *argv;	/* argv[0] absolute; only for the call */
+	const char *const *env;		/* "NAME=value" besides PATH, LANG=C.UTF-8; NULL: none; for the call */
+	int timeout_ms;			/* > 0 */
+	/*
+	 * The end: 'status' as of waitpid(2), -1 if it took too long.  'out': the first CHILD_OUT_MAX bytes
+	 * of stdout, NUL-terminated.  child_free() is allowed in it.
+	 */
+	void (*done)(void *arg, int status, const char *out, size_t size);
+	void *arg;
+};
+
+/* 0, -ENOENT, -EACCES, -ENOMEM, ...: nothing was started. */
+int child_run(struct child **out, const struct child_params *p);
+/* Kills it if it still runs; done() is not called.  NULL is fine. */
+void child_free(struct child *c);
+
+/* "exit status 3", "killed by SIGTERM", "took too long"; for the log. */
+#define CHILD_STATUS_STR 40
+const char *child_status_str(int status, char buf[CHILD_STATUS_STR]);
+
+#endif
