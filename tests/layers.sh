@@ -28,7 +28,7 @@ FNR == 1 {
 	if (inc !~ /\//) { if (dir != "top") bad("include " inc " by its folder"); next }
 	to = substr(inc, 1, index(inc, "/") - 1)
 	if (dir != "top" && index(may[dir], " " to " ") == 0) bad(dir "/ must not include " inc)
-	# The plugins' ABI includes nothing of ours: values and pure functions.
+	# The ABI of plugins includes nothing of ours: values and pure functions.
 	if (dir == "core" && to == "plug" && inc != "plug/plugin.h") bad("core/ must not include " inc)
 }
 /^#include </ {

@@ -118,7 +118,7 @@ void agent_sample(struct agent *a, const struct sample *s, int64_t now);
 /* The last one that a node told ('id' may be self: the last one given); NULL: none, or it is older than a minute. */
 const struct sample *agent_sample_of(const struct agent *a, unsigned int id, int64_t now);
 /* Verdict of our checks of that service: repeated until the group has it.  At first: UP. */
-void agent_health(struct agent *a, unsigned int service, enum health h, int64_t now);
+void agent_health(struct agent *a, unsigned int service, enum fitness h, int64_t now);
 /*
  * Of the peer check: can we, its right neighbour, reach that service of our left one ('node')?  Said
  * again whenever it changes; a verdict about somebody who is not our left neighbour is dropped.

@@ -47,7 +47,7 @@ const char *check_state_str(enum check_state s);	/* "good", "bad", "repair" */
 struct health_status {		/* for 'clusterctl status' */
 	enum check_state state;
 	bool known;			/* it has given a verdict yet: rise or fall reached once */
-	enum health verdict;		/* what it contributes to its service */
+	enum fitness verdict;		/* what it contributes to its service */
 	uint16_t passed, failed;	/* in a row */
 	int value;			/* of the last result; -1: none */
 	uint16_t tries;			/* of the action since it was good */
@@ -66,7 +66,7 @@ struct health_ops {
 	/* Run the check's action; answer with health_acted(). */
 	void (*act)(void *arg, unsigned int check, unsigned int attempt);
 	/* The verdict about a service has changed: worst of its checks. */
-	void (*verdict)(void *arg, unsigned int service, enum health h);
+	void (*verdict)(void *arg, unsigned int service, enum fitness h);
 	/*
 	 * Worth an event, once per change: 'name' is "CHECK_FAILED", "CHECK_OK", "REPAIR",
 	 * "REPAIR_FAILED" (no tries left).

@@ -70,13 +70,13 @@ enum order_type {
 #define RAMP_FULL  1000
 
 /* A service at a node: what its checks say. */
-enum health {
-	HEALTH_UP,
-	HEALTH_WORKS,	/* it serves, but should not get new work: its buckets leave as a planned move */
-	HEALTH_DOWN,	/* it does not serve: as before, and nobody waits for its connections */
-	HEALTH_N
+enum fitness {
+	FITNESS_UP,
+	FITNESS_WORKS,	/* it serves, but should not get new work: its buckets leave as a planned move */
+	FITNESS_DOWN,	/* it does not serve: as before, and nobody waits for its connections */
+	FITNESS_N
 };
-const char *health_str(enum health h);
+const char *fitness_str(enum fitness f);	/* "up", "works", "down" */
 
 /* What a node tells of itself; averages and worst cases as core/report.h makes them. */
 struct sample {

@@ -65,7 +65,7 @@ struct repl_node {
 	uint16_t weight_conf, weight_order;	/* weight_order: ORDER_AUTO = none */
 	uint16_t ramp;			/* slow start: 1..RAMP_FULL of its share */
 	bool returning;			/* was here before, and has not got its share back yet */
-	uint8_t health[SERVICES_MAX];	/* enum health: by its own checks */
+	uint8_t health[SERVICES_MAX];	/* enum fitness: by its own checks */
 	uint8_t seen_down[SERVICES_MAX];	/* the neighbour that cannot reach the service here; NOBODY */
 	uint16_t factor[SERVICES_MAX];	/* 0..1000 of its weight: by the service's policy */
 	uint32_t term;
@@ -116,7 +116,7 @@ struct repl_note {
 	uint32_t n;		/* buckets */
 	/*
 	 * ADMITTED: 1 = it was here before; FAILED: fail_kind; ORDER: order_type; HEALTH (n: service;
-	 * by: who says so): enum health; SORRY (n: service): 1 = no node is fit for it, 0 = over;
+	 * by: who says so): enum fitness; SORRY (n: service): 1 = no node is fit for it, 0 = over;
 	 * REWEIGH (n: service): 1 = buckets will move.
 	 */
 	uint32_t arg;
