@@ -10,6 +10,8 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 MANDIR  ?= $(PREFIX)/share/man
 MANPAGES = $(wildcard doc/man/*.[578])
+PLUGINDIR ?= $(PREFIX)/lib/clusterd
+INCLUDEDIR ?= $(PREFIX)/include/clusterd
 CC      ?= gcc
 CFLAGS  ?= -O2 -g
 VERSION := 0.1
@@ -37,6 +39,7 @@ RULES_PLAN := rules_mk rules_build rules_ingress rules_action rules_icmp rules_f
 RULES   := rules rules_probe $(RULES_PLAN) rules_enc rules_nl rules_queue rules_lease rules_flows
 IO      := $(RULES) flowsock queue queue_decide netif netif_vip netif_mac netif_sysctl netif_link tunnel announce flows group key sockaddr hellosock probe probe_packet $(EARLY)
 CTL     := proto table server cmds status trace events flowlist netcheck
+PLUG    := registry builtin host child
 DAEMON  := main setup turn turn_group ways flowpath control heartbeat
 
 obj = $(addprefix $(O)/,$(addsuffix .o,$(1)))
@@ -46,16 +49,60 @@ CORE_O := $(call obj,$(addprefix clusterd/core/,$(CORE)))
 WIRE_O := $(call obj,$(addprefix clusterd/wire/,$(WIRE)))
 IO_O   := $(call obj,$(addprefix clusterd/io/,$(IO)))
 CTL_O  := $(call obj,$(addprefix clusterd/ctl/,$(CTL)))
+PLUG_O := $(call obj,$(addprefix clusterd/plug/,$(PLUG)))
 DAEMON_O := $(call obj,$(addprefix clusterd/,$(DAEMON)))
 CLI_O  := $(call obj,clusterd/clusterctl $(addprefix clusterd/ctl/,proto table client local grid render watch doctor doctor_net))
 
-all: $(B)/clusterd $(B)/clusterctl
+# Plugins: those in PLUGINS_BUILTIN are in the programs (clusterd/plug/builtin.c lists them), those in
+# PLUGINS_SO only in PLUGINDIR.  Each is built as PLUGINDIR/KIND-NAME.so as well, from one source.
+PLUGINS_BUILTIN := monitor-cpu monitor-disk monitor-memory monitor-psi monitor-conn monitor-net monitor-exec \
+           check-tcp check-exec check-systemd check-link check-disk check-dns \
+           policy-load policy-wlc policy-memory-1 policy-memory-2
+PLUGINS_SO := $(if $(shell pkg-config --exists libcurl && echo yes),check-http check-https)
+# What one of them needs besides: its source when that is another one's, flags, libraries.
+SOURCE_check-https := check-http
+SOURCE_monitor-template := template
+CFLAGS_check-https := -DCHECK_HTTPS
+PKGS_check-http  := libcurl
+PKGS_check-https := libcurl
+PKGS_check-systemd := libsystemd
 
-$(B)/clusterd: $(DAEMON_O) $(CTL_O) $(IO_O) $(WIRE_O) $(CORE_O) $(CONF_O) $(UTIL_O)
+plugin_source = plugins/$(or $(SOURCE_$(1)),$(1)).c
+# Those whose source is not there yet are left out.
+plugins_there = $(foreach p,$(1),$(if $(wildcard $(call plugin_source,$(p))),$(p)))
+BUILTIN_O := $(patsubst %,$(O)/builtin/%.o,$(call plugins_there,$(PLUGINS_BUILTIN)))
+PLUGIN_FILES := $(patsubst %,$(B)/plugins/%.so,$(call plugins_there,$(PLUGINS_BUILTIN) $(PLUGINS_SO)))
+
+all: $(B)/clusterd $(B)/clusterctl $(PLUGIN_FILES)
+
+# $(call plugin_rule,KIND-NAME)
+define plugin_rule
+$(O)/builtin/$(1).o: $(call plugin_source,$(1))
+	@mkdir -p $$(@D)
+	@echo "  CC      $(1) (built in)"
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $(CFLAGS_$(1)) -Dclusterd_plugin=clusterd_plugin_$(subst -,_,$(1)) -c -o $$@ $$<
+
+$(O)/plugins/$(1).o: $(call plugin_source,$(1))
+	@mkdir -p $$(@D)
+	@echo "  CC      $(1).so"
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $(CFLAGS_$(1)) -fPIC $(if $(PKGS_$(1)),$$(shell pkg-config --cflags $(PKGS_$(1)))) -c -o $$@ $$<
+
+$(B)/plugins/$(1).so: $(O)/plugins/$(1).o
+	@mkdir -p $$(@D)
+	@echo "  LD      $$@"
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(LDFLAGS) -shared -Wl,-z,defs -o $$@ $$< $(if $(PKGS_$(1)),$$(shell pkg-config --libs $(PKGS_$(1))))
+endef
+$(foreach p,$(PLUGINS_BUILTIN) $(PLUGINS_SO) monitor-template,$(eval $(call plugin_rule,$(p))))
+
+plugins: $(PLUGIN_FILES)
+
+$(O)/clusterd/plug/registry.o: ALL_CFLAGS += -DPLUGINDIR='"$(PLUGINDIR)"'
+
+$(B)/clusterd: $(DAEMON_O) $(CTL_O) $(IO_O) $(WIRE_O) $(CORE_O) $(CONF_O) $(PLUG_O) $(BUILTIN_O) $(UTIL_O)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(call obj,$(addprefix clusterd/io/,$(RULES) doctor doctor_look doctor_kernel key)) $(call obj,clusterd/core/types clusterd/core/sched)
+$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(BUILTIN_O) $(call obj,$(addprefix clusterd/plug/,registry builtin)) $(call obj,$(addprefix clusterd/io/,$(RULES) doctor doctor_look doctor_kernel key)) $(call obj,clusterd/core/types clusterd/core/sched)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -82,8 +129,11 @@ deps:
 # A configuration that exists is kept; DESTDIR (packages) leaves the running system alone.
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR) $(DESTDIR)$(PREFIX)/lib/sysusers.d \
-		$(DESTDIR)$(PREFIX)/lib/tmpfiles.d $(addprefix $(DESTDIR)$(MANDIR)/man,5 7 8)
+		$(DESTDIR)$(PREFIX)/lib/tmpfiles.d $(addprefix $(DESTDIR)$(MANDIR)/man,5 7 8) \
+		$(DESTDIR)$(PLUGINDIR) $(DESTDIR)$(INCLUDEDIR)/plug
 	install -m 755 $(B)/clusterd $(B)/clusterctl $(DESTDIR)$(PREFIX)/sbin
+	$(if $(PLUGINS_SO),install -m 644 $(PLUGINS_SO:%=$(B)/plugins/%.so) $(DESTDIR)$(PLUGINDIR))
+	install -m 644 clusterd/plug/plugin.h $(DESTDIR)$(INCLUDEDIR)/plug
 	sed 's|/usr/sbin/|$(PREFIX)/sbin/|g; s|/etc/clusterd|$(SYSCONFDIR)/clusterd|g' systemd/clusterd.service \
 		> $(DESTDIR)$(UNITDIR)/clusterd.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/clusterd.service
@@ -102,11 +152,14 @@ ifeq ($(DESTDIR),)
 endif
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,sbin/clusterd sbin/clusterctl lib/sysusers.d/clusterd.conf lib/tmpfiles.d/clusterd.conf) \
 		$(DESTDIR)$(UNITDIR)/clusterd.service \
+		$(PLUGINS_SO:%=$(DESTDIR)$(PLUGINDIR)/%.so) $(DESTDIR)$(INCLUDEDIR)/plug/plugin.h \
 		$(foreach m,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m)))
+	for d in $(DESTDIR)$(PLUGINDIR) $(DESTDIR)$(INCLUDEDIR)/plug $(DESTDIR)$(INCLUDEDIR); do \
+		test ! -d $$d || rmdir --ignore-fail-on-non-empty $$d; done
 	@echo "$(DESTDIR)$(SYSCONFDIR)/clusterd.ini and the group clusterd are kept"
 
 clean:
 	rm -rf build build-*
 
-.PHONY: all clean deps install uninstall
+.PHONY: all plugins clean deps install uninstall
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -6,7 +6,8 @@ set -eu
 
 BUILD="build-essential pkg-config libnftnl-dev libmnl-dev libnetfilter-queue-dev
 	libnetfilter-conntrack-dev libcpg-dev libquorum-dev libcmap-dev libcorosync-common-dev
-	libiniparser-dev libjansson-dev libsystemd-dev nettle-dev libcmocka-dev clang llvm libbpf-dev"
+	libiniparser-dev libjansson-dev libsystemd-dev nettle-dev libcmocka-dev clang llvm libbpf-dev
+	libcurl4-openssl-dev libmicrohttpd-dev"
 RUN="corosync nftables iptables iproute2 nginx-light curl tcpdump iputils-ping iputils-arping
 	keepalived ipvsadm bird2 wrk conntrack ethtool mandoc python3 procps"
 # For check-stock, which boots Debian's own kernel in an emulator; that kernel is not installed,

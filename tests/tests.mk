@@ -3,6 +3,7 @@
 # what the module depends on; when it grows, the design slipped.
 
 TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer agent agent_layout msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow announce queue rules_sched
+TESTS += registry host child
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
@@ -37,6 +38,12 @@ T_ctl        := $(addprefix ctl/,$(CTL) client render grid) conf/conf_table util
 T_ctl_ways   := $(T_ctl)
 T_doctor     := io/doctor ctl/doctor_net conf/conf_table util/addr
 T_announce   := io/announce util/addr util/log
+T_registry   := plug/registry $(addprefix conf/,$(CONF)) util/addr
+T_child      := plug/child util/log
+T_host       := plug/host plug/child util/log
+# Plugins that must be refused, and one for each way of misbehaving.
+BAD_PLUGINS  := $(patsubst tests/plugins/%.c,$(B)/tests/plugins/%.so,$(wildcard tests/plugins/*.c))
+$(B)/tests/registry_test: | $(BAD_PLUGINS) $(B)/plugins/monitor-template.so
 
 define unit_rule
 $(B)/tests/$(1)_test: $(O)/tests/unit/$(1)_test.o $(addprefix $(O)/clusterd/,$(addsuffix .o,$(T_$(1))))
@@ -45,6 +52,12 @@ $(B)/tests/$(1)_test: $(O)/tests/unit/$(1)_test.o $(addprefix $(O)/clusterd/,$(a
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ -lcmocka $(LIBS)
 endef
 $(foreach t,$(TESTS),$(eval $(call unit_rule,$(t))))
+
+$(O)/tests/plugins/%.o: ALL_CFLAGS += -fPIC
+$(B)/tests/plugins/%.so: $(O)/tests/plugins/%.o
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -o $@ $<
 
 $(B)/tests/assign_bench: $(addprefix $(O)/,tests/bench/assign_bench.o $(addprefix clusterd/,$(addsuffix .o,$(T_assign))))
 	@mkdir -p $(@D)
