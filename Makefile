@@ -33,12 +33,12 @@ LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -liniparser -lpthread
 EARLY   := $(if $(BPF_CC),early early_object,early_none)
 UTIL    := addr log buf jhash
 CONF    := conf_table conf_value conf_read conf_print conf_check conf_corosync
-CORE    := types msg assign repl repl_hold repl_layout repl_snap agent agent_exchange agent_drain agent_layout agent_note agent_status lease compile sched flowtab
+CORE    := types msg assign repl repl_hold repl_layout repl_snap agent agent_exchange agent_drain agent_layout agent_note agent_status agent_load agent_health report lease compile sched flowtab
 WIRE    := msg hello flow
 RULES_PLAN := rules_mk rules_build rules_ingress rules_action rules_icmp rules_frag rules_sched rules_stack rules_guard rules_plan
 RULES   := rules rules_probe $(RULES_PLAN) rules_enc rules_nl rules_queue rules_lease rules_flows
 IO      := $(RULES) flowsock queue queue_decide netif netif_vip netif_mac netif_sysctl netif_link tunnel announce flows group key sockaddr hellosock probe probe_packet $(EARLY)
-CTL     := proto table server cmds status trace events flowlist netcheck
+CTL     := proto table server cmds status trace events flowlist netcheck plan observers
 PLUG    := registry builtin host child
 DAEMON  := main setup turn turn_group ways flowpath control heartbeat
 

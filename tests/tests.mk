@@ -2,7 +2,7 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer agent agent_layout msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow announce queue rules_sched
+TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow announce queue rules_sched
 TESTS += registry host child
 
 T_addr       := util/addr
@@ -17,8 +17,10 @@ T_layout     := $(T_repl)
 T_inherit    := core/repl core/repl_hold core/repl_layout core/repl_snap core/compile core/msg core/assign core/types util/jhash util/addr util/buf
 T_lease      := core/lease
 T_lease_peer := $(T_lease)
-T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_note core/agent_status core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/compile core/assign core/types util/jhash util/addr util/buf
+T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_note core/agent_status core/agent_load core/agent_health core/report core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/compile core/assign core/types util/jhash util/addr util/buf
 T_agent_layout := $(T_agent)
+T_agent_weigh := $(T_agent)
+T_report     := core/report
 T_msg        := wire/msg core/msg core/types util/buf util/addr util/jhash
 T_hello      := wire/hello util/buf
 T_key        := io/key

@@ -6,7 +6,8 @@
  * When does a node tell the group how loaded it is?  Pure; 'now' in ms, monotonic.
  *
  * Only when that is news: the load has crossed one of the thresholds (with hysteresis), or something
- * has moved by more than a step since it was told last; and slowly again anyhow.  Never more often
+ * has moved by more than a step since it was told last, or processes begin or cease to hang or to
+ * swap; and slowly again anyhow.  Never more often
  * than once per REPORT_MIN_MS, so that the traffic of the group is bounded: n nodes send at most n
  * messages of about 200 bytes per second, and at rest n per REPORT_REFRESH_MS.
  *
@@ -27,8 +28,9 @@
 struct report {
 	struct sample told;
 	bool any;			/* something was told */
+	bool again;			/* tell it again, news or not */
 	int64_t told_at;
-	unsigned int level;		/* thresholds that the load is above */
+	unsigned int level, told_level;	/* thresholds that the load is above; was above when it was told */
 	/* the window for the averages */
 	struct sample ring[5];
 	unsigned int n_ring, at;
@@ -46,5 +48,7 @@ void report_init(struct report *r, uint32_t interval_ms);
 bool report_sample(struct report *r, const struct sample *s, int64_t now, struct sample *out);
 /* It was not told after all (the group is down): tell at the next sample. */
 void report_failed(struct report *r);
+/* Somebody has come who did not hear it: tell again, as soon as REPORT_MIN_MS allows. */
+void report_again(struct report *r);
 
 #endif
