@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl/status.h"
+#include "plug/registry.h"
 #include "turn_priv.h"
 
 static int ctl_order(void *arg, enum order_type type, unsigned int node, uint16_t value,
@@ -153,6 +154,34 @@ static void ctl_path(void *arg, unsigned int node, struct ctl_path *out)
 	flowpath_path(arg, node, out);
 }
 
+/* ---- loads and health ---- */
+
+static unsigned int ctl_monitors(void *arg, struct ctl_monitor *out, unsigned int max)
+{
+	return observe_monitors(arg, out, max);
+}
+
+static unsigned int ctl_checks(void *arg, struct ctl_check *out, unsigned int max)
+{
+	return observe_checks(arg, out, max);
+}
+
+static const struct sample *ctl_sample(void *arg, unsigned int node)
+{
+	struct turn *t = arg;
+
+	return agent_sample_of(t->agent, node, now_ms());
+}
+
+static uint32_t ctl_preview(void *arg, enum order_type order, unsigned int node, uint16_t value,
+			    void (*cb)(void *cb_arg, unsigned int service, uint32_t bucket,
+				       unsigned int from, unsigned int to), void *cb_arg)
+{
+	struct turn *t = arg;
+
+	return agent_preview(t->agent, order, node, value, cb, cb_arg);
+}
+
 /* ---- reload ---- */
 
 static void note_change(void *arg, const char *section, const char *key, const char *old_text,
@@ -183,9 +212,21 @@ static json_t *conf_complaints(const struct turn *t, const struct conf_errors *e
 	return result;
 }
 
+static enum agent_failback failback(enum conf_failback f)
+{
+	switch (f) {
+	case FAILBACK_AUTO: return AGENT_FAILBACK_AUTO;
+	case FAILBACK_MANUAL: return AGENT_FAILBACK_MANUAL;
+	case FAILBACK_NEVER_WHILE_BUSY: return AGENT_FAILBACK_NEVER_BUSY;
+	}
+	return AGENT_FAILBACK_AUTO;
+}
+
 void control_live_params(struct turn *t)
 {
-	t->ap.failback_manual = t->conf.failback == FAILBACK_MANUAL;
+	t->ap.failback = failback(t->conf.failback);
+	t->ap.slow_start_ms = t->conf.slow_start_ms;
+	t->ap.busy = (uint16_t)(t->conf.busy * 10);
 	t->ap.failback_delay_ms = t->conf.failback_delay_ms;
 	t->ap.drain_timeout_ms = t->conf.drain_timeout_ms;
 	t->ap.grace_ms = t->conf.grace_ms;
@@ -212,6 +253,20 @@ static void apply_layout(struct turn *t, const struct conf *c)
 		log_msg(LOG_ERR, "reload", "the new hash or number of buckets is not possible");
 }
 
+/* A check of a service that this process does not know waits for the restart, like the service. */
+static void apply_observers(struct turn *t, const struct conf *c)
+{
+	memcpy(t->conf.monitor, c->monitor, sizeof(t->conf.monitor));
+	t->conf.n_monitors = c->n_monitors;
+	t->conf.n_checks = 0;
+	for (unsigned int i = 0; i < c->n_checks; i++)
+		if (conf_service_by_name(&t->conf, c->check[i].service) >= 0)
+			t->conf.check[t->conf.n_checks++] = c->check[i];
+	memset(&t->conf.check[t->conf.n_checks], 0,
+	       (CHECKS_MAX - t->conf.n_checks) * sizeof(t->conf.check[0]));
+	observe_reconf(t);
+}
+
 /* Only what can change live; the rest stays as it runs, so that the next reload names it again. */
 static void apply_live(struct turn *t, const struct conf *c)
 {
@@ -221,6 +276,9 @@ static void apply_live(struct turn *t, const struct conf *c)
 	t->conf.failback_delay_ms = c->failback_delay_ms;
 	t->conf.drain_timeout_ms = c->drain_timeout_ms;
 	t->conf.grace_ms = c->grace_ms;
+	t->conf.slow_start_ms = c->slow_start_ms;
+	t->conf.busy = c->busy;
+	memcpy(t->conf.notify, c->notify, sizeof(t->conf.notify));
 	if (t->conf.hang_ms != c->hang_ms && !heartbeat_set_hang(t->hb, c->hang_ms))
 		t->conf.hang_ms = c->hang_ms;
 	for (unsigned int i = 0; i < t->conf.n_nodes; i++) {
@@ -232,6 +290,7 @@ static void apply_live(struct turn *t, const struct conf *c)
 	apply_layout(t, c);
 	control_live_params(t);
 	agent_reconf(t->agent, &t->ap);
+	apply_observers(t, c);
 	t->weight_pending |= weight != t->ap.weight;
 }
 
@@ -247,6 +306,8 @@ int control_reload(void *arg, json_t **result)
 	if (!errs || !c || !changes)
 		goto out;
 	err = conf_read(c, t->conf_path, errs);
+	if (!err && !registry_check_conf(c, errs))
+		err = -EINVAL;
 	if (err) {
 		*result = conf_complaints(t, errs);
 		goto out;
@@ -283,6 +344,10 @@ void control_fill(struct turn *t)
 	x->flows = ctl_flows;
 	x->connections = ctl_connections;
 	x->queue = ctl_queue;
+	x->monitors = ctl_monitors;
+	x->checks = ctl_checks;
+	x->sample = ctl_sample;
+	x->preview = ctl_preview;
 	x->path_start = ctl_path_start;
 	x->path = ctl_path;
 }

@@ -154,17 +154,23 @@ static void set_table(struct turn *t)
 
 /* ---- loads ---- */
 
+int flowpath_connections(struct turn *t, uint32_t conns[SERVICES_MAX])
+{
+	struct flows_service s[SERVICES_MAX];
+
+	for (unsigned int i = 0; i < t->conf.n_services; i++)
+		s[i] = flows_service(t, i, NULL);
+	return flows_load(t->flows, s, t->conf.n_services, conns);
+}
+
 static void tell_load(struct turn *t, int64_t now)
 {
 	struct flowpath *f = t->flowpath;
-	struct flows_service s[SERVICES_MAX];
 	struct flow_msg m = { .kind = FLOW_LOAD };
 	uint32_t conns[SERVICES_MAX] = { 0 };
 	int64_t took;
 
-	for (unsigned int i = 0; i < t->conf.n_services; i++)
-		s[i] = flows_service(t, i, NULL);
-	if (flows_load(t->flows, s, t->conf.n_services, conns))
+	if (flowpath_connections(t, conns))
 		memset(conns, 0, sizeof(conns));
 	took = now_ms() - now;
 	f->load_at = now + (took * LOAD_SHARE > LOAD_MS ? took * LOAD_SHARE : LOAD_MS);

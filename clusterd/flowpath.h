@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/types.h"
+
 struct turn;
 struct ctl_path;
 struct ctl_queue;
@@ -37,6 +39,9 @@ void flowpath_installed(struct turn *t, int64_t now);
 /* Repeats, answers, tells loads.  At every turn. */
 void flowpath_tick(struct turn *t, int64_t now);
 int64_t flowpath_deadline(const struct turn *t);
+
+/* Live connections of each service at this node: one dump of conntrack.  0 or -errno. */
+int flowpath_connections(struct turn *t, uint32_t conns[SERVICES_MAX]);
 
 /* For ctl_ctx. */
 int flowpath_queue_stats(struct turn *t, unsigned int service, struct ctl_queue *out);

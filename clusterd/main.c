@@ -14,6 +14,7 @@
 #include "conf/conf.h"
 #include "ctl/proto.h"
 #include "io/key.h"
+#include "plug/registry.h"
 #include "setup.h"
 #include "turn.h"
 #include "util/log.h"
@@ -102,6 +103,8 @@ static int read_conf(struct conf *c, const char *path)
 	struct conf_errors *errs = calloc(1, sizeof(*errs));
 	int err = errs ? conf_read(c, path, errs) : -ENOMEM;
 
+	if (!err && !registry_check_conf(c, errs))
+		err = -EINVAL;
 	if (err && errs)
 		conf_errors_print(errs, path, stderr);
 	free(errs);
@@ -110,11 +113,12 @@ static int read_conf(struct conf *c, const char *path)
 
 static int check(const char *path)
 {
-	struct conf c;
-	int status = read_conf(&c, path);
+	struct conf *c = calloc(1, sizeof(*c));
+	int status = c ? read_conf(c, path) : EXIT_FAILED;
 
 	if (!status)
 		printf("%s: good\n", path);
+	free(c);
 	return status;
 }
 
@@ -180,11 +184,11 @@ static int run_locked(struct setup *s, struct turn_params *p)
 
 static int run(const char *path)
 {
+	static struct conf conf;
 	char interface[IFNAME_SIZE];
 	struct setup s = { .lock_fd = -1 };
 	struct turn_params p = { .conf_path = path, .interface = interface };
 	const char *why;
-	struct conf conf;
 	struct key key;
 	int status = read_conf(&conf, path);
 

@@ -23,7 +23,7 @@
 #include "wire/msg.h"
 
 #define TURN_MAX_MS     100
-#define N_FDS           8
+#define N_FDS           9
 #define GROUP_BUDGET    64	/* messages per turn */
 #define INSTALL_PRIORITY 40
 #define AGAIN_MS        5	/* rules_commit() said -EAGAIN */
@@ -73,14 +73,29 @@ static void op_lease(void *arg, const struct lease_cmd *cmd)
 		give_up(t, "the heartbeat does not take commands any more");
 }
 
-static void op_event(void *arg, int priority, const char *name, const char *text)
+static const char *event_node(const struct turn *t, unsigned int id)
 {
-	struct turn *t = arg;
+	return id ? t->conf.node[id - 1].name : NULL;
+}
+
+void turn_event(struct turn *t, const struct agent_event *e)
+{
+	struct log_event l = {
+		.name = e->name, .node = event_node(t, e->node), .by = event_node(t, e->by),
+		.service = e->service >= 0 ? t->conf.service[e->service].name : NULL,
+		.buckets = e->buckets,
+	};
 	struct timespec ts;
 
-	log_msg(priority, "cluster", "%s: %s", name, text);
+	log_event(e->priority, "cluster", &l, e->text);
 	clock_gettime(CLOCK_REALTIME, &ts);
-	events_add(t->events, (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000, priority, name, text);
+	events_add(t->events, &t->conf, (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000, e);
+	observe_event(t, e);
+}
+
+static void op_event(void *arg, const struct agent_event *e)
+{
+	turn_event(arg, e);
 }
 
 static void op_stopped(void *arg)
@@ -454,6 +469,7 @@ static int wait_ms(const struct turn *t, int64_t now)
 	at = min64(at, t->group_at);
 	at = min64(at, ways_deadline(t));
 	at = min64(at, flowpath_deadline(t));
+	at = min64(at, observe_deadline(t));
 	if (t->repair || agent_wants_install(t->agent))
 		at = min64(at, t->install_at);
 	if (t->more || at < now)
@@ -477,6 +493,7 @@ static int wait_for_input(struct turn *t)
 	fds[5].fd = flowpath_fd(t);
 	fds[6].fd = flowpath_queue_fd(t);
 	fds[7].fd = t->probe ? probe_fd(t->probe) : -1;
+	fds[8].fd = observe_fd(t);
 	for (unsigned int i = 0; i < N_FDS; i++) {
 		fds[i].events = POLLIN;
 		fds[i].revents = 0;
@@ -503,6 +520,8 @@ static int wait_for_input(struct turn *t)
 		flowpath_queue_dispatch(t);
 	if (fds[7].revents)
 		probe_dispatch(t->probe, now_ms());
+	if (fds[8].revents)
+		observe_dispatch(t);
 	return 0;
 }
 
@@ -514,6 +533,7 @@ static void turn_end(struct turn *t)
 		t->left = true;
 		agent_stop(t->agent, now);
 	}
+	observe_tick(t, now);
 	agent_tick(t->agent, now);
 	/* Each may let the agent go on at once. */
 	if (install(t, now))
@@ -644,9 +664,10 @@ int turn_new(struct turn **out, const struct turn_params *p)
 		fill_net(t, p);
 		err = ways_prepare(t);
 	}
-	if (!err) {
+	if (!err)
+		err = observe_prepare(t);
+	if (!err)
 		err = agent_new(&t->agent, &t->ap, &agent_ops, t);
-	}
 	if (!err)
 		err = events_new(&t->events, publish_event, t);
 	if (err) {
@@ -765,6 +786,8 @@ int turn_start(struct turn *t)
 	open_probe(t);	/* before the heartbeat: it takes the key */
 	err = start_heartbeat(t);
 	if (!err)
+		err = observe_open(t);
+	if (!err)
 		err = start_ctl(t);
 	if (err)
 		return err;
@@ -790,6 +813,7 @@ void turn_free(struct turn *t)
 	/* Silent first, then gone from the group. */
 	heartbeat_stop(t->hb);
 	group_close(t->group);
+	observe_close(t);
 	server_close(t->server);
 	sd_event_unref(t->event);
 	events_free(t->events);

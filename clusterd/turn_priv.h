@@ -13,6 +13,7 @@
 #include "heartbeat.h"
 #include "io/flows.h"
 #include "io/group.h"
+#include "observe.h"
 #include "turn.h"
 #include "util/log.h"
 #include "ways.h"
@@ -45,6 +46,7 @@ struct turn {
 
 	struct ways *ways;		/* ways.c */
 	struct flowpath *flowpath;	/* flowpath.c */
+	struct observe *observe;	/* observe.c */
 
 	struct agent *agent;
 	struct agent_params ap;
@@ -80,6 +82,9 @@ static inline int64_t now_ms(void)
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
+
+/* Into the log, the list of events, and to the notify hook. */
+void turn_event(struct turn *t, const struct agent_event *e);
 
 /* turn_group.c */
 extern const struct group_ops turn_group_ops;

@@ -191,7 +191,7 @@ static void fill_members(struct turn *t)
 }
 
 /* Nodes that may get new flows, with their weights. */
-static void fill_weights(struct turn *t, struct rules_service *s)
+static void fill_weights(struct turn *t, unsigned int service, struct rules_service *s)
 {
 	const struct repl *r = agent_repl(t->agent);
 	uint64_t lost = agent_lost(t->agent);
@@ -199,12 +199,22 @@ static void fill_weights(struct turn *t, struct rules_service *s)
 	memset(s->weight, 0, sizeof(s->weight));
 	if (s->conf->sched == SCHED_HASH)
 		return;
-	for (unsigned int id = 1; id <= t->conf.n_nodes; id++) {
-		const struct repl_node *n = repl_get_node(r, id);
+	for (unsigned int id = 1; id <= t->conf.n_nodes; id++)
+		if (!mask_has(lost, id))
+			s->weight[id] = repl_serve_weight(r, service, id);
+}
 
-		if (n->state == NODE_ONLINE && !n->drain && !n->leaving && !mask_has(lost, id))
-			s->weight[id] = repl_weight(r, id);
+/* What new connections get while no node is fit for the service. */
+static enum rules_sorry sorry(const struct turn *t, unsigned int service)
+{
+	if (!repl_sorry(agent_repl(t->agent), service))
+		return RULES_SORRY_NONE;
+	switch (t->conf.service[service].sorry) {
+	case SORRY_RESET: return RULES_SORRY_RESET;
+	case SORRY_DROP: return RULES_SORRY_DROP;
+	case SORRY_REDIRECT: return RULES_SORRY_REDIRECT;
 	}
+	return RULES_SORRY_DROP;
 }
 
 static void fill_layout(struct turn *t, unsigned int service)
@@ -247,7 +257,9 @@ void ways_fill(struct turn *t)
 		struct rules_service *s = &t->service[i];
 
 		fill_peers(t, i);
-		fill_weights(t, s);
+		fill_weights(t, i, s);
+		s->sorry = sorry(t, i);
+		s->sorry_port = t->conf.sorry_port;
 		fill_layout(t, i);
 		s->own4 = t->ap.link[i].addr4;
 		s->own6 = t->ap.link[i].addr6;

@@ -155,6 +155,10 @@ int agent_order(struct agent *a, enum order_type type, unsigned int node, uint16
  * proposal back.  At first, agent_params.repl.layout is wanted.  0, -EINVAL.
  */
 int agent_propose_layout(struct agent *a, const struct layout *layout, int64_t now);
+/* repl_preview() of this node's state. */
+uint32_t agent_preview(struct agent *a, enum order_type order, unsigned int node, uint16_t value,
+		       void (*cb)(void *arg, unsigned int service, uint32_t bucket, unsigned int from,
+				  unsigned int to), void *arg);
 /* Clean stop: hands over, drains, BYE, then ops->stopped(). */
 void agent_stop(struct agent *a, int64_t now);
 
