@@ -7,6 +7,8 @@
 #include "ctl/events.h"
 #include "ctl/flowlist.h"
 #include "ctl/netcheck.h"
+#include "ctl/observers.h"
+#include "ctl/plan.h"
 #include "ctl/proto.h"
 #include "ctl/status.h"
 #include "ctl/table.h"
@@ -116,8 +118,7 @@ static json_t *order(const struct ctl_ctx *x, enum order_type type, unsigned int
 				      "number", (json_int_t)s.orders_sent));
 }
 
-/* NOBODY with '*refusal' if there is no such node. */
-static unsigned int find_node(const struct ctl_ctx *x, const char *name, json_t **refusal)
+unsigned int cmds_node(const struct ctl_ctx *x, const char *name, json_t **refusal)
 {
 	unsigned int node = conf_node_by_name(x->conf, name);
 
@@ -130,27 +131,38 @@ static unsigned int find_node(const struct ctl_ctx *x, const char *name, json_t 
 static json_t *cmd_order(const struct ctl_ctx *x, enum order_type type, const char *name)
 {
 	json_t *refusal = NULL;
-	unsigned int node = find_node(x, name, &refusal);
+	unsigned int node = cmds_node(x, name, &refusal);
 
 	return node == NOBODY ? refusal : order(x, type, node, 0);
 }
 
-static json_t *cmd_weight(const struct ctl_ctx *x, const char *name, const char *text)
+json_t *cmds_weight(const char *text, uint16_t *value)
 {
-	json_t *refusal = NULL;
-	unsigned int node = find_node(x, name, &refusal), v = 0;
+	unsigned int v = 0;
 	const char *c;
 
-	if (node == NOBODY)
-		return refusal;
+	*value = ORDER_AUTO;
 	if (!strcmp(text, "auto"))
-		return order(x, ORDER_WEIGHT, node, ORDER_AUTO);
+		return NULL;
 	for (c = text; *c >= '0' && *c <= '9' && v <= WEIGHT_MAX; c++)
 		v = 10 * v + (unsigned int)(*c - '0');
 	if (c == text || *c || v > WEIGHT_MAX)
 		return proto_error(CTL_USAGE, "'%s' is not a weight: give 0..%d or auto", text,
 				   WEIGHT_MAX);
-	return order(x, ORDER_WEIGHT, node, (uint16_t)v);
+	*value = (uint16_t)v;
+	return NULL;
+}
+
+static json_t *cmd_weight(const struct ctl_ctx *x, const char *name, const char *text)
+{
+	json_t *refusal = NULL;
+	unsigned int node = cmds_node(x, name, &refusal);
+	uint16_t value;
+
+	if (node == NOBODY)
+		return refusal;
+	refusal = cmds_weight(text, &value);
+	return refusal ? refusal : order(x, ORDER_WEIGHT, node, value);
 }
 
 /*
@@ -161,7 +173,7 @@ static json_t *cmd_takeover(const struct ctl_ctx *x, const char *name, bool yes)
 {
 	struct ctl_peer p = { .heard_ms = -1 };
 	json_t *refusal = NULL;
-	unsigned int node = find_node(x, name, &refusal);
+	unsigned int node = cmds_node(x, name, &refusal);
 
 	if (node == NOBODY)
 		return refusal;
@@ -265,11 +277,18 @@ json_t *cmds_handle(void *arg, const json_t *request, bool *follow)
 		return order(x, ORDER_FAILBACK, NOBODY, 0);
 	case CMD_TAKEOVER:
 		return cmd_takeover(x, q.arg[0], q.yes);
+	case CMD_PLAN:
+		return plan_reply(x, q.arg, q.n_args);
+	case CMD_MONITORS:
+		return proto_result(observers_monitors(x));
+	case CMD_CHECKS:
+		return proto_result(observers_checks(x));
 	case CMD_EVENTS:
 		*follow = q.follow && x->events;
 		return cmd_events(x);
 	case CMD_RELOAD:
 		return cmd_reload(x);
+	case CMD_PLUGINS:
 	case CMD_CHECK:
 	case CMD_COROSYNC_CONF:
 	case CMD_WATCH:

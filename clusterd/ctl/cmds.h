@@ -15,4 +15,9 @@
  */
 json_t *cmds_handle(void *arg, const json_t *request, bool *follow);
 
+/* Arguments of several commands.  NOBODY with '*refusal' (a reply) if there is no such node. */
+unsigned int cmds_node(const struct ctl_ctx *x, const char *name, json_t **refusal);
+/* "0".."1000", "auto" (ORDER_AUTO): NULL, or the refusal. */
+json_t *cmds_weight(const char *text, uint16_t *value);
+
 #endif

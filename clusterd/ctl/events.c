@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "conf/conf.h"
 #include "core/agent.h"
 
 #define NAME_LEN 32
@@ -12,7 +13,9 @@ struct event {
 	uint64_t seq;
 	int64_t realtime_ms;
 	int priority;
+	uint32_t buckets;
 	char name[NAME_LEN], text[EVENT_TEXT];
+	char node[NAME_SIZE], by[NAME_SIZE], service[NAME_SIZE];	/* "": none */
 };
 
 struct events {
@@ -48,24 +51,46 @@ static void copy_clean(char *to, size_t size, const char *from)
 	to[i] = '\0';
 }
 
-static json_t *event_json(const struct event *ev)
+static json_t *name_json(const char *name)
 {
-	return json_pack("{s:I, s:I, s:i, s:s, s:s}", "seq", (json_int_t)ev->seq,
-			 "time_ms", (json_int_t)ev->realtime_ms, "priority", ev->priority,
-			 "name", ev->name, "text", ev->text);
+	return *name ? json_string(name) : json_null();
 }
 
-void events_add(struct events *e, int64_t realtime_ms, int priority, const char *name,
-		const char *text)
+static json_t *event_json(const struct event *ev)
+{
+	return json_pack("{s:I, s:I, s:i, s:s, s:s, s:o, s:o, s:o, s:I}", "seq", (json_int_t)ev->seq,
+			 "time_ms", (json_int_t)ev->realtime_ms, "priority", ev->priority,
+			 "name", ev->name, "text", ev->text, "node", name_json(ev->node),
+			 "by", name_json(ev->by), "service", name_json(ev->service),
+			 "buckets", (json_int_t)ev->buckets);
+}
+
+/* "" for NOBODY, and for whom the configuration does not know. */
+static const char *node_name(const struct conf *c, unsigned int node)
+{
+	return node == NOBODY || node > c->n_nodes ? "" : c->node[node - 1].name;
+}
+
+static const char *service_name(const struct conf *c, int service)
+{
+	return service < 0 || (unsigned int)service >= c->n_services ? "" : c->service[service].name;
+}
+
+void events_add(struct events *e, const struct conf *c, int64_t realtime_ms,
+		const struct agent_event *event)
 {
 	struct event *ev = &e->ring[e->n % EVENTS_KEPT];
 	json_t *json;
 
 	ev->seq = ++e->n;
 	ev->realtime_ms = realtime_ms;
-	ev->priority = priority;
-	copy_clean(ev->name, sizeof(ev->name), name);
-	copy_clean(ev->text, sizeof(ev->text), text);
+	ev->priority = event->priority;
+	ev->buckets = event->buckets;
+	copy_clean(ev->name, sizeof(ev->name), event->name);
+	copy_clean(ev->text, sizeof(ev->text), event->text);
+	copy_clean(ev->node, sizeof(ev->node), node_name(c, event->node));
+	copy_clean(ev->by, sizeof(ev->by), node_name(c, event->by));
+	copy_clean(ev->service, sizeof(ev->service), service_name(c, event->service));
 	if (!e->follow)
 		return;
 	json = event_json(ev);

@@ -126,12 +126,29 @@ static json_t *cluster(const struct ctl_ctx *x)
 	return o;
 }
 
+/* What its monitors say; of this node, while they have said nothing, what the kernel does. */
 static json_t *load(const struct ctl_ctx *x, unsigned int id)
 {
+	const struct sample *s = x->sample ? x->sample(x->arg, id) : NULL;
 	double l = id == x->self && x->load ? x->load(x->arg) : -1;
 
+	if (s)
+		return status_load(s->load);
 	/* Two decimals, as the kernel has them. */
 	return l < 0 ? json_null() : json_real((double)(long)(l * 100 + 0.5) / 100);
+}
+
+json_t *status_load(unsigned int value)
+{
+	return json_real((double)value / 1000);
+}
+
+/* What the node's services multiply their factors with: its weight, less during the slow start. */
+static unsigned int node_weight(const struct repl *r, unsigned int id, unsigned int ramp)
+{
+	unsigned int w = repl_node_weight(r, id), scaled = (w * ramp + RAMP_FULL / 2) / RAMP_FULL;
+
+	return w && !scaled ? 1 : scaled;
 }
 
 static json_t *node(const struct ctl_ctx *x, unsigned int id)
@@ -141,10 +158,11 @@ static json_t *node(const struct ctl_ctx *x, unsigned int id)
 	const struct repl_node *n = repl_get_node(r, id);
 	uint16_t configured = n->ever ? n->weight_conf : c->weight;
 	bool ordered = n->weight_order != ORDER_AUTO;
+	unsigned int ramp = n->ramp ? n->ramp : RAMP_FULL;	/* 0: it never was admitted */
 	struct ctl_peer p = { .heard_ms = -1 };
+	unsigned int i, left, right;
 	json_int_t owned = 0;
 	char addr[ADDR_STR];
-	unsigned int i;
 	json_t *o;
 
 	for (i = 0; i < x->conf->n_services; i++)
@@ -153,7 +171,7 @@ static json_t *node(const struct ctl_ctx *x, unsigned int id)
 		      "address", addr_str(&c->addr, addr),
 		      "state", agent_node_state(x->agent, id),
 		      "weight", ordered ? n->weight_order : configured,
-		      "effective_weight", repl_weight(r, id), "load", load(x, id));
+		      "effective_weight", (int)node_weight(r, id, ramp), "load", load(x, id));
 	if (!o)
 		return NULL;
 	json_object_set_new(o, "weight_configured", json_integer(configured));
@@ -165,6 +183,11 @@ static json_t *node(const struct ctl_ctx *x, unsigned int id)
 	json_object_set_new(o, "leaving", json_boolean(n->leaving));
 	json_object_set_new(o, "hold_back", json_boolean(n->hold_back));
 	json_object_set_new(o, "refused", json_boolean(n->refused));
+	repl_ring(r, id, &left, &right);
+	json_object_set_new(o, "left", status_name(x, left));
+	json_object_set_new(o, "right", status_name(x, right));
+	json_object_set_new(o, "ramp", ramp < RAMP_FULL ? json_integer((ramp + 5) / 10) : json_null());
+	json_object_set_new(o, "returning", json_boolean(n->returning));
 	if (id == x->self || !x->peer) {
 		json_object_set_new(o, "heard_ms", json_null());
 		json_object_set_new(o, "grant_ms", json_null());
@@ -222,6 +245,47 @@ static json_t *holders(const struct ctl_ctx *x, const struct conf_service *s)
 	return o;
 }
 
+static const char *health(const struct repl_node *n, unsigned int i)
+{
+	if (n->health[i] != FITNESS_DOWN && n->seen_down[i] != NOBODY)
+		return "seen_down";
+	return fitness_str((enum fitness)n->health[i]);
+}
+
+int status_health(const struct ctl_ctx *x, unsigned int i, json_t *o)
+{
+	const struct repl *r = agent_repl(x->agent);
+	json_t *all = json_object(), *seen = json_object();
+
+	for (unsigned int k = 1; k <= x->conf->n_nodes; k++) {
+		const struct repl_node *n = repl_get_node(r, k);
+		const char *name = x->conf->node[k - 1].name;
+		bool here = n->state == NODE_ONLINE;	/* of others only what was is known */
+
+		json_object_set_new(all, name, here ? json_string(health(n, i)) : json_null());
+		if (here && n->seen_down[i] != NOBODY)
+			json_object_set_new(seen, name, status_name(x, n->seen_down[i]));
+	}
+	return json_object_set_new(o, "health", all) | json_object_set_new(o, "seen_down", seen) |
+	       json_object_set_new(o, "sorry", json_boolean(repl_sorry(r, i)));
+}
+
+/* By node: what counts where the service's new connections are given away. */
+static json_t *weights(const struct ctl_ctx *x, unsigned int i)
+{
+	bool direct = x->conf->service[i].sched != SCHED_HASH;
+	const struct repl *r = agent_repl(x->agent);
+	json_t *o = json_object();
+
+	for (unsigned int k = 1; k <= x->conf->n_nodes; k++) {
+		unsigned int w = direct ? repl_serve_weight(r, i, k) : repl_weight(r, i, k);
+
+		json_object_set_new(o, x->conf->node[k - 1].name,
+				    json_integer((w + WEIGHT_SCALE / 2) / WEIGHT_SCALE));
+	}
+	return o;
+}
+
 static json_t *service(const struct ctl_ctx *x, unsigned int i, bool with_counters)
 {
 	const struct conf_service *s = &x->conf->service[i];
@@ -248,6 +312,9 @@ static json_t *service(const struct ctl_ctx *x, unsigned int i, bool with_counte
 		      "draining", (json_int_t)repl_draining(r, i), "buckets", owned);
 	if (!o)
 		return NULL;
+	json_object_set_new(o, "policy", json_string(*s->weights ? s->weights : "static"));
+	json_object_set_new(o, "weights", weights(x, i));
+	status_health(x, i, o);
 	json_object_set_new(o, "unowned", json_integer(repl_owned(r, i, NOBODY)));
 	json_object_set_new(o, "mac", s->dispatch == DISPATCH_FLOOD ?
 			    json_string(conf_mac_str(s->mac)) : json_null());

@@ -33,6 +33,16 @@ void status_layout(const struct ctl_ctx *x, struct ctl_layout *out);
 /* Name of a node as JSON; null for NOBODY. */
 json_t *status_name(const struct ctl_ctx *x, unsigned int node);
 
+/*
+ * How fit a service is: sets in 'o' {"health":{node: "up", "works", "down"; "seen_down": its neighbour
+ * cannot reach it; null: the node is not admitted},"seen_down":{node: neighbour},"sorry":bool}.
+ * 0, or -1 without memory.
+ */
+int status_health(const struct ctl_ctx *x, unsigned int service, json_t *o);
+
+/* 0..1000 as a number from 0 to 1. */
+json_t *status_load(unsigned int value);
+
 /* For ctl_ctx.load; 'arg' is not looked at. */
 double status_local_load(void *arg);
 

@@ -17,6 +17,19 @@ void log_msg(int level, const char *subsystem, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*
+ * An event that programs can search the journal for.  Where stderr is the journal it goes there with
+ * MESSAGE, PRIORITY, SYSLOG_IDENTIFIER=clusterd, CLUSTERD_EVENT and, as far as there are any,
+ * CLUSTERD_NODE, CLUSTERD_BY, CLUSTERD_SERVICE and CLUSTERD_BUCKETS; elsewhere as log_msg() prints
+ * "NAME: text".
+ */
+struct log_event {
+	const char *name;			/* "TAKE_OVER" */
+	const char *node, *by, *service;	/* NULL or "": none */
+	uint32_t buckets;			/* 0: none */
+};
+void log_event(int level, const char *subsystem, const struct log_event *e, const char *text);
+
+/*
  * True at most once per 'interval_ms' for one 'state'; counts what it swallowed in '*suppressed'.
  * For messages that outside bytes can trigger: if (log_allow(&lim, now_ms, 1000, &n)) log_msg(...).
  */
