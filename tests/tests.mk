@@ -2,7 +2,7 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow announce queue rules_sched
+TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow announce queue rules_sched policy
 TESTS += registry host child
 
 T_addr       := util/addr
@@ -40,9 +40,11 @@ T_ctl        := $(addprefix ctl/,$(CTL) client render grid) conf/conf_table util
 T_ctl_ways   := $(T_ctl)
 T_doctor     := io/doctor ctl/doctor_net conf/conf_table util/addr
 T_announce   := io/announce util/addr util/log
-T_registry   := plug/registry $(addprefix conf/,$(CONF)) util/addr
+T_registry   := plug/registry plug/registry_conf $(addprefix conf/,$(CONF)) util/addr
 T_child      := plug/child util/log
 T_host       := plug/host plug/child util/log
+T_policy     :=
+$(B)/tests/policy_test: $(patsubst %,$(O)/builtin/%.o,$(filter policy-%,$(PLUGINS_BUILTIN)))
 # Plugins that must be refused, and one for each way of misbehaving.
 BAD_PLUGINS  := $(patsubst tests/plugins/%.c,$(B)/tests/plugins/%.so,$(wildcard tests/plugins/*.c))
 $(B)/tests/registry_test: | $(BAD_PLUGINS) $(B)/plugins/monitor-template.so
