@@ -4,6 +4,7 @@
 
 TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow announce queue rules_sched policy
 TESTS += registry host child
+TESTS += check
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
@@ -36,7 +37,7 @@ T_rules_enc := io/rules_enc $(P_rules)
 T_rules_lease := io/rules_lease io/rules_enc $(P_rules)
 T_compile    := core/compile core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/assign core/types util/jhash util/addr util/buf
 T_proto      := ctl/proto
-T_ctl        := $(addprefix ctl/,$(CTL) client render grid) conf/conf_table util/addr util/jhash util/log core/types
+T_ctl        := $(addprefix ctl/,$(CTL) client render render_plan grid) conf/conf_table util/addr util/jhash util/log core/types
 T_ctl_ways   := $(T_ctl)
 T_doctor     := io/doctor ctl/doctor_net conf/conf_table util/addr
 T_announce   := io/announce util/addr util/log
@@ -48,6 +49,10 @@ $(B)/tests/policy_test: $(patsubst %,$(O)/builtin/%.o,$(filter policy-%,$(PLUGIN
 # Plugins that must be refused, and one for each way of misbehaving.
 BAD_PLUGINS  := $(patsubst tests/plugins/%.c,$(B)/tests/plugins/%.so,$(wildcard tests/plugins/*.c))
 $(B)/tests/registry_test: | $(BAD_PLUGINS) $(B)/plugins/monitor-template.so
+
+# The checks are loaded from their files: these tests link nothing of clusterd.
+T_check      :=
+$(B)/tests/check_test: | $(addprefix $(B)/plugins/,check-tcp.so)
 
 define unit_rule
 $(B)/tests/$(1)_test: $(O)/tests/unit/$(1)_test.o $(addprefix $(O)/clusterd/,$(addsuffix .o,$(T_$(1))))
