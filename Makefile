@@ -19,7 +19,7 @@ B       := build$(if $(SAN),-$(SAN))
 O       := $(B)/obj
 Q       := $(if $(V),,@)
 
-PKGS    := libnftnl libmnl libnetfilter_queue libnetfilter_conntrack libcpg libquorum libcorosync_common jansson libsystemd nettle
+PKGS    := libnftnl libmnl libnetfilter_queue libnetfilter_conntrack libcpg libquorum libcorosync_common jansson libsystemd nettle libmicrohttpd
 # The fast path (clusterd/io/early.h) needs these two; without them clusterd is built without it.
 BPF_CC  := $(if $(shell pkg-config --exists libbpf && echo yes),$(shell command -v clang))
 PKGS    += $(if $(BPF_CC),libbpf)
@@ -35,12 +35,12 @@ UTIL    := addr log buf jhash
 CONF    := conf_table conf_value conf_read conf_print conf_check conf_corosync
 CORE    := types msg assign repl repl_hold repl_layout repl_snap agent agent_exchange agent_drain agent_layout agent_note agent_status agent_load agent_health report lease compile sched flowtab
 WIRE    := msg hello flow
-RULES_PLAN := rules_mk rules_build rules_ingress rules_action rules_icmp rules_frag rules_sched rules_stack rules_guard rules_plan
+RULES_PLAN := rules_mk rules_build rules_ingress rules_action rules_icmp rules_frag rules_sched rules_stack rules_sorry rules_guard rules_plan
 RULES   := rules rules_probe $(RULES_PLAN) rules_enc rules_nl rules_queue rules_lease rules_flows
-IO      := $(RULES) flowsock queue queue_decide netif netif_vip netif_mac netif_sysctl netif_link tunnel announce flows group key sockaddr hellosock probe probe_packet $(EARLY)
+IO      := $(RULES) sorry reach unit flowsock queue queue_decide netif netif_vip netif_mac netif_sysctl netif_link tunnel announce flows group key sockaddr hellosock probe probe_packet $(EARLY)
 CTL     := proto table server cmds status trace events flowlist netcheck plan observers
-PLUG    := registry builtin host child
-DAEMON  := main setup turn turn_group ways flowpath control heartbeat
+PLUG    := registry registry_conf builtin host child notify
+DAEMON  := main setup turn turn_group ways flowpath observe peercheck control heartbeat
 
 obj = $(addprefix $(O)/,$(addsuffix .o,$(1)))
 UTIL_O := $(call obj,$(addprefix clusterd/util/,$(UTIL)))
@@ -51,7 +51,7 @@ IO_O   := $(call obj,$(addprefix clusterd/io/,$(IO)))
 CTL_O  := $(call obj,$(addprefix clusterd/ctl/,$(CTL)))
 PLUG_O := $(call obj,$(addprefix clusterd/plug/,$(PLUG)))
 DAEMON_O := $(call obj,$(addprefix clusterd/,$(DAEMON)))
-CLI_O  := $(call obj,clusterd/clusterctl $(addprefix clusterd/ctl/,proto table client local grid render watch doctor doctor_net))
+CLI_O  := $(call obj,clusterd/clusterctl $(addprefix clusterd/ctl/,proto table client local grid render render_plan watch doctor doctor_net))
 
 # Plugins: those in PLUGINS_BUILTIN are in the programs (clusterd/plug/builtin.c lists them), those in
 # PLUGINS_SO only in PLUGINDIR.  Each is built as PLUGINDIR/KIND-NAME.so as well, from one source.
@@ -102,7 +102,7 @@ $(B)/clusterd: $(DAEMON_O) $(CTL_O) $(IO_O) $(WIRE_O) $(CORE_O) $(CONF_O) $(PLUG
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(BUILTIN_O) $(call obj,$(addprefix clusterd/plug/,registry builtin)) $(call obj,$(addprefix clusterd/io/,$(RULES) doctor doctor_look doctor_kernel key)) $(call obj,clusterd/core/types clusterd/core/sched)
+$(B)/clusterctl: $(CLI_O) $(CONF_O) $(UTIL_O) $(BUILTIN_O) $(call obj,$(addprefix clusterd/plug/,registry registry_conf builtin)) $(call obj,$(addprefix clusterd/io/,$(RULES) doctor doctor_look doctor_kernel key)) $(call obj,clusterd/core/types clusterd/core/sched)
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 

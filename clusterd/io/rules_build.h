@@ -11,6 +11,7 @@
  *   rules_frag.c     its chains for fragments
  *   rules_sched.c    its chains for services with a scheduler, and the flow maps
  *   rules_stack.c    inet, ip, ip6, arp clusterd: behind conntrack, and on the way out
+ *   rules_sorry.c    inet clusterd: services that no node is fit for
  *   rules_guard.c    the guard and the lease table
  */
 
@@ -30,10 +31,11 @@
 #define MARK_NODE     0x0000ff00u
 #define MARK_SERVICE  0x000f0000u
 
-/* Priorities.  The kernel's: raw -300, conntrack -200, mangle -150. */
+/* Priorities.  The kernel's: raw -300, conntrack -200, mangle -150, dstnat -100. */
 enum {
 	PRIO_LIVE_INGRESS = -10, PRIO_LEASE_INGRESS = 10,
 	PRIO_RAW = -300, PRIO_LIVE_CHECK = -150, PRIO_QUEUE = -147, PRIO_HAND = -145, PRIO_GUARD = -140,
+	PRIO_SORRY = -130, PRIO_SORRY_NAT = -100,
 	PRIO_LIVE_DF = -10, PRIO_LIVE_OUT = 0, PRIO_GUARD_OUT = 10,
 };
 
@@ -171,6 +173,8 @@ void build_fragments(struct rules_mk *b, bool v4);	/* v4: IPv4 packets only come
 void build_neighbours(struct rules_mk *b, const struct rules_want *w, bool arp);
 
 void build_ingress(struct rules_mk *b, const struct rules_want *w, const int *ifindex);
+/* In table inet clusterd. */
+void build_sorry(struct rules_mk *b, const struct rules_want *w);
 void build_stack(struct rules_mk *b, const struct rules_want *w, const int *ifindex);
 /* The plan, or -ENOMEM with the plan freed. */
 int build_finish(struct rules_plan *p);

@@ -239,7 +239,7 @@ static void put_chain(struct rules_batch *b, uint16_t type, uint16_t flags,
 			mnl_attr_put_strz(nlh, NFTA_HOOK_DEV, o->u.chain.device);
 		mnl_attr_nest_end(nlh, nest);
 		mnl_attr_put_u32(nlh, NFTA_CHAIN_POLICY, htonl(NF_ACCEPT));
-		mnl_attr_put_strz(nlh, NFTA_CHAIN_TYPE, "filter");
+		mnl_attr_put_strz(nlh, NFTA_CHAIN_TYPE, o->u.chain.nat ? "nat" : "filter");
 	}
 	finish(b, nlh);
 }
@@ -417,6 +417,10 @@ static const char *expr_name(enum rules_expr_op op)
 		return "queue";
 	case EXPR_QUEUE_XT:
 		return "target";
+	case EXPR_RESET:
+		return "reject";
+	case EXPR_REDIRECT:
+		return "redir";
 	case EXPR_NOTRACK:
 		return "notrack";
 	}
@@ -591,6 +595,13 @@ static bool fill_expr(struct nftnl_expr *x, const struct rules_expr *e)
 		break;
 	case EXPR_QUEUE_XT:
 		return fill_queue_xt(x, e);
+	case EXPR_RESET:
+		nftnl_expr_set_u32(x, NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_TCP_RST);
+		nftnl_expr_set_u8(x, NFTNL_EXPR_REJECT_CODE, 0);
+		break;
+	case EXPR_REDIRECT:
+		nftnl_expr_set_u32(x, NFTNL_EXPR_REDIR_REG_PROTO_MIN, e->reg);
+		break;
 	case EXPR_NOTRACK:
 		break;		/* has no attributes */
 	}

@@ -62,6 +62,13 @@ void mk_base_chain(struct rules_mk *b, const char *name, int hook, int prio, con
 	}
 }
 
+void mk_nat_chain(struct rules_mk *b, const char *name, int hook, int prio)
+{
+	mk_base_chain(b, name, hook, prio, NULL);
+	if (!b->p->failed)
+		b->p->obj[b->p->n_obj - 1].u.chain.nat = 1;
+}
+
 void mk_chain(struct rules_mk *b, const char *name)
 {
 	mk_base_chain(b, name, -1, 0, NULL);
@@ -388,6 +395,16 @@ void mk_queue(struct rules_mk *b, uint16_t first, uint16_t n, bool xt)
 	assert(n);
 	mk_expr(b, &(struct rules_expr){ .op = xt ? EXPR_QUEUE_XT : EXPR_QUEUE, .offset = first,
 					 .len = n });
+}
+
+void mk_reset(struct rules_mk *b)
+{
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_RESET });
+}
+
+void mk_redirect(struct rules_mk *b, uint8_t port)
+{
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_REDIRECT, .reg = port });
 }
 
 void mk_notrack(struct rules_mk *b)

@@ -34,6 +34,7 @@ struct rules_mk {
 struct rules_obj *mk_add_obj(struct rules_mk *b, enum rules_kind kind, const char *name);
 void mk_table(struct rules_mk *b, enum rules_family family, const char *name, uint32_t flags);
 void mk_base_chain(struct rules_mk *b, const char *name, int hook, int prio, const char *device);
+void mk_nat_chain(struct rules_mk *b, const char *name, int hook, int prio);
 void mk_chain(struct rules_mk *b, const char *name);
 void mk_set(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t key_len);
 void mk_map(struct rules_mk *b, const char *name, uint32_t key_type, uint32_t key_len,
@@ -95,6 +96,10 @@ void mk_exthdr(struct rules_mk *b, uint8_t proto, uint16_t offset, uint16_t len,
 void mk_lower_mss(struct rules_mk *b, uint16_t mss);
 /* To queues first .. first + n - 1 by CPU; 'xt': no "queue" in nft.  Nobody listens: dropped. */
 void mk_queue(struct rules_mk *b, uint16_t first, uint16_t n, bool xt);
+/* Answers with a TCP reset, and drops. */
+void mk_reset(struct rules_mk *b);
+/* In a nat chain: to the port (network order) in 'port' of this machine. */
+void mk_redirect(struct rules_mk *b, uint8_t port);
 /* Before conntrack (priority raw): it will not look at the packet. */
 void mk_notrack(struct rules_mk *b);
 

@@ -360,6 +360,10 @@ const char *rules_obj_module(const struct rules_plan *p, const struct rules_obj 
 		case EXPR_CT_STATE:
 		case EXPR_NOTRACK:
 			return "nft_ct, nf_conntrack";
+		case EXPR_RESET:
+			return "nft_reject_inet, nft_reject";
+		case EXPR_REDIRECT:
+			return "nft_redir, nf_nat";
 		case EXPR_DUP:
 			return o->family == RULES_IP ? "nft_dup_ipv4, nf_dup_ipv4" :
 			       "nft_dup_ipv6, nf_dup_ipv6";
@@ -419,6 +423,10 @@ static void print_expr_more(const struct rules_expr *e, FILE *out)
 			e->len);
 	else if (e->op == EXPR_NOTRACK)
 		fputs(" [notrack]", out);
+	else if (e->op == EXPR_RESET)
+		fputs(" [reset]", out);
+	else if (e->op == EXPR_REDIRECT)
+		fprintf(out, " [redirect to port r%u]", r);
 	else
 		fprintf(out, " [queue %u-%u%s]", e->offset, e->offset + e->len - 1u,
 			e->op == EXPR_QUEUE ? "" : " xt");
@@ -511,6 +519,8 @@ static void print_expr(const struct rules_expr *e, FILE *out)
 	case EXPR_TCPOPT_SET:
 	case EXPR_QUEUE:
 	case EXPR_QUEUE_XT:
+	case EXPR_RESET:
+	case EXPR_REDIRECT:
 	case EXPR_NOTRACK:
 		print_expr_more(e, out);
 		break;
@@ -543,8 +553,9 @@ static void print_obj(const struct rules_plan *p, const struct rules_obj *o, FIL
 	case OBJ_CHAIN:
 		fprintf(out, "  chain %s", o->name);
 		if (o->u.chain.hook >= 0)
-			fprintf(out, " hook %" PRId32 " prio %" PRId32 " %s", o->u.chain.hook,
-				o->u.chain.prio, o->u.chain.device);
+			fprintf(out, "%s hook %" PRId32 " prio %" PRId32 " %s",
+				o->u.chain.nat ? " nat" : "", o->u.chain.hook, o->u.chain.prio,
+				o->u.chain.device);
 		fputc('\n', out);
 		break;
 	case OBJ_ELEM:

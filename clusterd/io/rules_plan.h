@@ -60,6 +60,7 @@ struct rules_obj {
 		struct {
 			int32_t hook;		/* -1: not a base chain */
 			int32_t prio;
+			uint32_t nat;		/* type nat; else filter */
 			char device[IFNAME_SIZE];
 		} chain;
 		struct {
@@ -100,6 +101,8 @@ enum rules_expr_op {
 	EXPR_TCPOPT_SET,	/* reg -> TCP option 'key': offset, len (maxseg: only lowers) */
 	EXPR_QUEUE,		/* numbers offset .. offset + len - 1, by CPU, no bypass */
 	EXPR_QUEUE_XT,		/* the same by xt_NFQUEUE through nft_compat (target revision 3) */
+	EXPR_RESET,		/* a TCP reset to the sender; the packet is dropped */
+	EXPR_REDIRECT,		/* nat chains: to port reg of this machine */
 	EXPR_NOTRACK,		/* conntrack leaves the packet alone */
 };
 

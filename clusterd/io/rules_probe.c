@@ -63,6 +63,9 @@ static int probe_rules(char *why, size_t size)
 			.weight = { 0, 100, 100 },
 		};
 	}
+	service[FLOOD].sorry = RULES_SORRY_REDIRECT;
+	service[FLOOD].sorry_port = 1;
+	service[LEAST].sorry = RULES_SORRY_RESET;
 	service[ANNOUNCE].old.owner = owner;
 	service[ANNOUNCE].old.buckets = BUCKETS_MIN;
 	for (i = 0; i < 2; i++) {

@@ -329,6 +329,7 @@ static void inet_table(struct rules_mk *b, const struct rules_want *w)
 	if (gate)
 		build_nd_gate(b);
 	build_vip_drop(b);
+	build_sorry(b, w);
 }
 
 /* ---- families ip and ip6 ---- */
