@@ -22,15 +22,20 @@ const char *agent_name(const struct agent *a, unsigned int id)
 	return id <= NODES_MAX && a->p.node_name[id][0] ? a->p.node_name[id] : "?";
 }
 
-void agent_event(struct agent *a, int priority, const char *name, const char *fmt, ...)
+void agent_event(struct agent *a, int priority, const char *name, struct about about,
+		 const char *fmt, ...)
 {
 	char text[EVENT_TEXT];
+	const struct agent_event e = {
+		.priority = priority, .name = name, .text = text, .node = about.node, .by = about.by,
+		.service = (int8_t)((int)about.service - 1), .buckets = about.buckets,
+	};
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	a->ops->event(a->arg, priority, name, text);
+	a->ops->event(a->arg, &e);
 }
 
 void agent_send(struct agent *a, struct msg *m)
@@ -166,7 +171,7 @@ void agent_apply(struct agent *a, const struct msg *m, int64_t now)
 		return;
 	}
 	if (m->type == MSG_ORDER && m->from == a->p.self && m->incarnation == a->p.incarnation &&
-	    m->u.order.type != ORDER_LEAVE)
+	    m->u.order.type != ORDER_LEAVE && m->u.order.type != ORDER_RAMP)
 		a->n_back++;
 	for (unsigned int i = 0; i < fx.n_notes; i++)
 		agent_follow_note(a, &fx.note[i], now);
@@ -175,6 +180,7 @@ void agent_apply(struct agent *a, const struct msg *m, int64_t now)
 	if (fx.changed) {
 		layout_follow(a, now);
 		follow(a);
+		fitness_ring(a, false);
 	}
 }
 
@@ -191,8 +197,10 @@ void agent_state_loaded(struct agent *a, int64_t now)
 		a->grace_end[i] = awaited(a, i) ? now + a->p.grace_ms : 0;
 	a->due_quiet = now + a->p.failback_delay_ms;
 	tables_changed(a);
+	load_state_loaded(a, now);
 	layout_follow(a, now);
 	follow(a);
+	fitness_ring(a, true);
 }
 
 /* ---- clearing a sticky expiry ---- */
@@ -269,7 +277,7 @@ static void compare_digest(struct agent *a, const struct msg *m, int64_t now)
 	if (!behind && m->from != lead && a->p.self != lead)
 		return;
 	a->n_mismatch++;
-	agent_event(a, LOG_ERR, "DIGEST_MISMATCH", "%s holds another state at epoch %llu: %s",
+	agent_event(a, LOG_ERR, "DIGEST_MISMATCH", ABOUT(.node = m->from), "%s holds another state at epoch %llu: %s",
 		    agent_name(a, m->from), (unsigned long long)m->u.digest.epoch,
 		    behind || m->from == lead ? "taking a fresh copy" : "it has to take a fresh copy");
 	if (behind || m->from == lead) {
@@ -309,6 +317,9 @@ void agent_message(struct agent *a, const struct msg *m, int64_t now)
 	case MSG_CLEAR_ACK:
 		clear_ack(a, m);
 		break;
+	case MSG_LOAD:
+		load_message(a, m, now);
+		break;
 	case MSG_DIGEST:
 		if (agent_in_step(a))
 			compare_digest(a, m, now);
@@ -325,6 +336,9 @@ void agent_message(struct agent *a, const struct msg *m, int64_t now)
 	case MSG_ORDER:
 	case MSG_LAYOUT:
 	case MSG_UNMIXED:
+	case MSG_REWEIGH:
+	case MSG_IDLE:
+	case MSG_HEALTH:
 		/* Only the majority's side may change the state; and an operator who knows better. */
 		if (exchange_void(a, m))
 			break;
@@ -379,6 +393,7 @@ void agent_view(struct agent *a, uint64_t members, uint64_t crashed, int64_t now
 		a->primary = was_primary(a);
 	a->members = members;
 	a->crashed = (a->crashed | crashed) & ~members;
+	load_view(a, old, members);
 	/* We were not there: we know nothing of this view's past, whoever was in our last one. */
 	exchange_view(a, mask_has(old, a->p.self) ? old : 0, members, now);
 	if (a->synced)
@@ -394,8 +409,8 @@ static void lease_lost(struct agent *a, const struct lease_event *e)
 	a->lost |= node_bit(e->node);
 	a->lost_term[e->node] = e->term;
 	tables_changed(a);
-	agent_event(a, LOG_WARNING, "LEASE_LOST", "the lease of %s is over: its heirs act",
-		    agent_name(a, e->node));
+	agent_event(a, LOG_WARNING, "LEASE_LOST", ABOUT(.node = e->node),
+		    "the lease of %s is over: its heirs act", agent_name(a, e->node));
 }
 
 static void lease_fenced(struct agent *a, const struct lease_event *e, int64_t now)
@@ -409,7 +424,7 @@ static void lease_fenced(struct agent *a, const struct lease_event *e, int64_t n
 	if (a->term == e->term)
 		a->term = 0;
 	a->fenced_term = e->term;
-	agent_event(a, LOG_WARNING, "FENCED", "this node's lease is over: it serves nothing");
+	agent_event(a, LOG_WARNING, "FENCED", ABOUT(.node = a->p.self), "this node's lease is over: it serves nothing");
 }
 
 void agent_lease_event(struct agent *a, const struct lease_event *e, int64_t now)
@@ -419,7 +434,7 @@ void agent_lease_event(struct agent *a, const struct lease_event *e, int64_t now
 		if (e->term != a->term)
 			break;
 		a->leased = true;
-		agent_event(a, LOG_NOTICE, "LEASED", "this node serves its buckets");
+		agent_event(a, LOG_NOTICE, "LEASED", ABOUT(.node = a->p.self), "this node serves its buckets");
 		break;
 	case LEASE_EV_FENCED:
 		lease_fenced(a, e, now);
@@ -428,8 +443,8 @@ void agent_lease_event(struct agent *a, const struct lease_event *e, int64_t now
 		lease_lost(a, e);
 		break;
 	case LEASE_EV_EXPIRED:
-		agent_event(a, LOG_INFO, "SILENT", "nothing heard from %s for longer than its lease",
-			    agent_name(a, e->node));
+		agent_event(a, LOG_INFO, "SILENT", ABOUT(.node = e->node),
+			    "nothing heard from %s for longer than its lease", agent_name(a, e->node));
 		break;
 	case LEASE_EV_RECOVERED:
 		a->clear[e->node] = (struct clear){ .active = true, .term = e->term, .gen = e->gen,
@@ -475,7 +490,8 @@ static void tick_ready(struct agent *a, int64_t now)
 	a->ready.again = now + (repl_get_node(a->repl, a->p.self)->refused ? 2000 : 500);
 	m.u.ready.config = a->p.config;
 	m.u.ready.weight = a->p.weight;
-	m.u.ready.hold_back = a->p.failback_manual;
+	m.u.ready.hold_back = a->p.failback != AGENT_FAILBACK_AUTO;
+	m.u.ready.slow = a->p.slow_start_ms > 0;
 	m.u.ready.n_links = a->p.repl.n_services;
 	memcpy(m.u.ready.link, a->p.link, sizeof(m.u.ready.link));
 	agent_send(a, &m);
@@ -587,24 +603,33 @@ static void tick_digest(struct agent *a, int64_t now)
 	agent_send(a, &m);
 }
 
-/* Does anything of ours still depend on this node's kernel? */
-static bool anything_here(const struct agent *a)
+/* Is there another node that our buckets of that service could go to? */
+static bool somebody_takes(struct agent *a, unsigned int service)
+{
+	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
+		if (i != a->p.self && repl_weight(a->repl, service, i))
+			return true;
+	return false;
+}
+
+static bool nobody_else(struct agent *a)
 {
 	for (unsigned int s = 0; s < a->p.repl.n_services; s++)
-		if (repl_owned(a->repl, s, a->p.self))
+		if (somebody_takes(a, s))
+			return false;
+	return true;
+}
+
+/* Does anything of ours still depend on this node's kernel? */
+static bool anything_here(struct agent *a)
+{
+	for (unsigned int s = 0; s < a->p.repl.n_services; s++)
+		if (repl_owned(a->repl, s, a->p.self) && somebody_takes(a, s))
 			return true;
 	return repl_count(a->repl, PHASE_DRAIN, NOBODY, a->p.self) ||
 	       repl_count(a->repl, PHASE_ADOPT, NOBODY, a->p.self) ||
 	       repl_count(a->repl, PHASE_PREPARE, NOBODY, a->p.self) ||
 	       repl_count(a->repl, PHASE_HANDOFF, NOBODY, a->p.self);
-}
-
-static bool nobody_else(struct agent *a)
-{
-	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
-		if (i != a->p.self && repl_weight(a->repl, i))
-			return false;
-	return true;
 }
 
 static void tick_stop(struct agent *a, int64_t now)
@@ -646,7 +671,10 @@ void agent_tick(struct agent *a, int64_t now)
 	tick_plan_steps(a, now);
 	layout_tick(a, now);
 	tick_ready(a, now);
+	fitness_tick(a, now);
+	load_tick(a, now);
 	tick_plan(a, now);
+	drain_tick(a, now);
 	tick_grace(a, now);
 	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
 		clear_tick(a, i, now);
@@ -711,6 +739,20 @@ void agent_stop(struct agent *a, int64_t now)
 
 /* ---- life and status ---- */
 
+/* The window of what is told suits the slowest policy: faster ones go by what is of this moment. */
+static uint32_t report_interval(const struct agent_params *p)
+{
+	uint32_t most = 0;
+
+	for (unsigned int s = 0; s < p->repl.n_services; s++) {
+		const struct clusterd_policy_ops *ops = p->repl.policy[s].ops;
+		uint32_t ms = !ops ? 0 : p->weights_interval_ms[s] ? p->weights_interval_ms[s] : ops->interval_ms;
+
+		most = ms > most ? ms : most;
+	}
+	return most >= 1000 ? most : 60000;
+}
+
 int agent_new(struct agent **out, const struct agent_params *p, const struct agent_ops *ops, void *arg)
 {
 	struct agent *a = calloc(1, sizeof(*a));
@@ -722,6 +764,7 @@ int agent_new(struct agent **out, const struct agent_params *p, const struct age
 	a->ops = ops;
 	a->arg = arg;
 	a->version = 1;
+	report_init(&a->report, report_interval(p));
 	err = repl_new(&a->repl, &p->repl);
 	if (!err)
 		err = exchange_new(a);
@@ -751,11 +794,14 @@ void agent_free(struct agent *a)
 
 void agent_reconf(struct agent *a, const struct agent_params *p)
 {
-	a->p.failback_manual = p->failback_manual;
+	a->p.failback = p->failback;
 	a->p.failback_delay_ms = p->failback_delay_ms;
 	a->p.drain_timeout_ms = p->drain_timeout_ms;
 	a->p.grace_ms = p->grace_ms;
 	a->p.weight = p->weight;
+	a->p.slow_start_ms = p->slow_start_ms;
+	a->p.busy = p->busy;
+	memcpy(a->p.weights_interval_ms, p->weights_interval_ms, sizeof(a->p.weights_interval_ms));
 }
 
 uint64_t agent_version(const struct agent *a) { return a->version; }

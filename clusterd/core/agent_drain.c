@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Draining: which connections of moved buckets are still here, and for how long they may be. */
+/* Which connections of moved buckets are still here, and for how long they may be; idle buckets. */
 #include <string.h>
 
 #include "core/agent_priv.h"
@@ -36,6 +36,14 @@ static bool draining_here(const struct agent *a, const struct repl_bucket *k)
 	       (k->phase == PHASE_GRACE || (k->phase == PHASE_DRAIN && !needed(a, k)));
 }
 
+/* Of a service that is down here nobody waits for connections: drain_tick() gives them up. */
+static bool worth_counting(const struct agent *a, const struct repl_bucket *k, bool down, bool idle)
+{
+	if (k->phase == PHASE_STABLE)
+		return idle && k->owner == a->p.self;
+	return !down && draining_here(a, k);
+}
+
 bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, int64_t now)
 {
 	uint32_t n = 0, buckets = repl_layout(a->repl)->buckets;
@@ -50,8 +58,10 @@ bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, 
 	a->counted_switch[service] = repl_switched(a->repl);
 	if (repl_old_layout(a->repl))
 		return layout_count_wanted(a, service, wanted) != 0;
+	bool down = fitness_down_here(a, service), idle = load_wants_idle(a, service, now);
+
 	for (uint32_t b = 0; b < buckets; b++) {
-		if (!draining_here(a, repl_get_bucket(a->repl, service, b)))
+		if (!worth_counting(a, repl_get_bucket(a->repl, service, b), down, idle))
 			continue;
 		wanted[b / 8] |= (uint8_t)(1u << (b % 8));
 		n++;
@@ -59,16 +69,67 @@ bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, 
 	return n != 0;
 }
 
-static void send_drained(struct agent *a, unsigned int service, const uint8_t *bitmap, bool forced)
+static void send_drained(struct agent *a, unsigned int service, uint64_t epoch, const uint8_t *bitmap,
+			 bool forced)
 {
 	struct msg m = { .type = MSG_DRAINED };
 
 	m.u.drained.service = (uint8_t)service;
-	m.u.drained.epoch = a->counted_epoch[service];
+	m.u.drained.epoch = epoch;
 	m.u.drained.forced = forced;
 	m.u.drained.size = repl_layout(a->repl)->buckets / 8;
 	m.u.drained.bitmap = bitmap;
 	agent_send(a, &m);
+}
+
+void drain_tick(struct agent *a, int64_t now)
+{
+	if (!agent_in_step(a) || !agent_self_online(a) || repl_old_layout(a->repl))
+		return;
+	for (unsigned int s = 0; s < a->p.repl.n_services; s++) {
+		uint32_t n = 0, last = 0, buckets = repl_layout(a->repl)->buckets;
+
+		if (!fitness_down_here(a, s) || !repl_moving(a->repl, s))
+			continue;
+		memset(a->forced, 0, buckets / 8);
+		for (uint32_t b = 0; b < buckets; b++) {
+			const struct repl_bucket *k = repl_get_bucket(a->repl, s, b);
+
+			if (!draining_here(a, k))
+				continue;
+			a->forced[b / 8] |= (uint8_t)(1u << (b % 8));
+			if (!n++ || (int32_t)(k->since - last) > 0)
+				last = k->since;
+		}
+		if (n && agent_due(&a->given_up[s], 1 + (uint64_t)last, now))
+			send_drained(a, s, repl_epoch(a->repl), a->forced, true);
+	}
+}
+
+/* Asked for as load_wants_idle() wished; by now the plan may have begun, then it is too late. */
+static void tell_idle(struct agent *a, unsigned int service, const uint8_t *empty, int64_t now)
+{
+	uint32_t n = 0, buckets = repl_layout(a->repl)->buckets;
+	struct msg m = { .type = MSG_IDLE };
+
+	if (!load_wants_idle(a, service, now))
+		return;
+	memset(a->bitmap, 0, buckets / 8);
+	for (uint32_t b = 0; b < buckets; b++) {
+		const struct repl_bucket *k = repl_get_bucket(a->repl, service, b);
+		uint8_t bit = (uint8_t)(1u << (b % 8));
+
+		if (k->phase != PHASE_STABLE || k->owner != a->p.self || !(empty[b / 8] & bit))
+			continue;
+		a->bitmap[b / 8] |= bit;
+		n++;
+	}
+	m.u.idle.service = (uint8_t)service;
+	m.u.idle.epoch = a->counted_epoch[service];
+	m.u.idle.size = buckets / 8;
+	m.u.idle.bitmap = a->bitmap;
+	if (n)
+		agent_send(a, &m);
 }
 
 void agent_counted(struct agent *a, unsigned int service, const uint8_t *empty, int64_t now)
@@ -98,7 +159,8 @@ void agent_counted(struct agent *a, unsigned int service, const uint8_t *empty, 
 		}
 	}
 	if (n)
-		send_drained(a, service, a->bitmap, false);
+		send_drained(a, service, a->counted_epoch[service], a->bitmap, false);
 	if (n_forced)
-		send_drained(a, service, a->forced, true);
+		send_drained(a, service, a->counted_epoch[service], a->forced, true);
+	tell_idle(a, service, empty, now);
 }

@@ -104,6 +104,8 @@ bool exchange_void(const struct agent *a, const struct msg *m)
 	case MSG_DRAINED:
 	case MSG_LAYOUT:
 	case MSG_UNMIXED:
+	case MSG_IDLE:
+	case MSG_HEALTH:
 	case MSG_DIGEST:
 		return !mask_has(a->ex->heard, m->from);
 	case MSG_NONE:
@@ -117,6 +119,8 @@ bool exchange_void(const struct agent *a, const struct msg *m)
 	case MSG_ORDER:
 	case MSG_CLEAR_REQ:
 	case MSG_CLEAR_ACK:
+	case MSG_LOAD:
+	case MSG_REWEIGH:	/* from samples of its own; sent once by a coordinator, as PLAN is */
 	case MSG_TYPES_N:
 		break;
 	}
@@ -126,24 +130,30 @@ bool exchange_void(const struct agent *a, const struct msg *m)
 void exchange_saw(struct agent *a, const struct msg *m)
 {
 	struct exchange_state *e = a->ex;
+	uint32_t size = m->type == MSG_DRAINED ? m->u.drained.size :
+			m->type == MSG_IDLE ? m->u.idle.size : 0;
 
 	if (e->phase == EX_IDLE)
 		return;
 	e->index++;
 	if (!msg_is_replicated(m->type) || exchange_void(a, m))
 		return;
-	if (e->n_kept == RING ||
-	    (m->type == MSG_DRAINED && e->bits_used + m->u.drained.size > RING_BITS)) {
+	if (e->n_kept == RING || e->bits_used + size > RING_BITS) {
 		e->overflow = true;
 		return;
 	}
 	struct msg *k = &e->kept[e->n_kept];
 
 	*k = *m;
-	if (m->type == MSG_DRAINED) {
-		memcpy(e->bits + e->bits_used, m->u.drained.bitmap, m->u.drained.size);
-		k->u.drained.bitmap = e->bits + e->bits_used;
-		e->bits_used += m->u.drained.size;
+	if (size) {	/* what it borrows */
+		uint8_t *bits = e->bits + e->bits_used;
+
+		memcpy(bits, m->type == MSG_IDLE ? m->u.idle.bitmap : m->u.drained.bitmap, size);
+		if (m->type == MSG_IDLE)
+			k->u.idle.bitmap = bits;
+		else
+			k->u.drained.bitmap = bits;
+		e->bits_used += size;
 	}
 	e->kept_index[e->n_kept++] = e->index;
 }
@@ -220,7 +230,7 @@ static void set_synced(struct agent *a, bool yes)
 	a->synced = yes;
 	if (!yes)
 		a->primary = false;
-	agent_event(a, LOG_INFO, yes ? "IN_STEP" : "OUT_OF_STEP", yes ?
+	agent_event(a, LOG_INFO, yes ? "IN_STEP" : "OUT_OF_STEP", ABOUT(0), yes ?
 		    "holds the cluster's state, epoch %llu" : "waits for the cluster's state, has epoch %llu",
 		    (unsigned long long)repl_epoch(a->repl));
 }
@@ -264,7 +274,7 @@ static void decide(struct agent *a, int64_t now)
 	const struct told *w = &e->told[e->winner];
 
 	if (w->config != a->p.config && !a->config_differs)
-		agent_event(a, LOG_ERR, "CONFIG_DIFFERS", "this node's clusterd.ini differs from the "
+		agent_event(a, LOG_ERR, "CONFIG_DIFFERS", ABOUT(0), "this node's clusterd.ini differs from the "
 			    "majority's (%s has theirs): it takes no traffic", agent_name(a, e->winner));
 	a->config_differs = w->config != a->p.config;
 	set_synced(a, !a->config_differs && w->epoch == e->own.epoch && w->digest == e->own.digest);
@@ -309,8 +319,8 @@ static void load(struct agent *a, int64_t now)
 	int err = e->overflow ? -ENOBUFS : repl_load(a->repl, e->snap, e->snap_total);
 
 	if (err) {
-		agent_event(a, LOG_WARNING, "SNAPSHOT_BAD", "cannot use the state of %s: %s",
-			    agent_name(a, e->winner), strerror(-err));
+		agent_event(a, LOG_WARNING, "SNAPSHOT_BAD", ABOUT(.node = (uint8_t)e->winner),
+			    "cannot use the state of %s: %s", agent_name(a, e->winner), strerror(-err));
 		return;		/* still out of step: the tick asks for another round */
 	}
 	a->n_loaded++;

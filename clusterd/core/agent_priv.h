@@ -4,10 +4,12 @@
 
 /*
  * Shared by agent.c (admission, moves, failures), agent_exchange.c (being in step), agent_drain.c
- * (counting connections), agent_note.c (events) and agent_layout.c (change of the layout).
+ * (counting connections), agent_note.c (events), agent_layout.c (change of the layout), agent_load.c
+ * (loads, slow start) and agent_health.c (fitness, the ring).
  */
 
 #include "core/agent.h"
+#include "core/report.h"
 
 #define RING      192		/* messages kept while a state exchange is on */
 #define RING_BITS 65536		/* bytes of their bitmaps */
@@ -54,6 +56,11 @@ struct sent { uint64_t what; int64_t again; };	/* a message repeated until it sh
 struct clear { bool active; uint32_t term, gen; uint64_t acks; int64_t again; };
 struct drain_clock { uint32_t since; int64_t deadline; };
 #define DRAIN_CLOCKS 32
+#define IDLE_MS 250		/* from REWEIGH to its plan: time for IDLE */
+
+struct heard { bool any; int64_t at; struct sample s; };
+/* What we see of our left neighbour. */
+struct peer_seen { unsigned int node; bool unreachable; struct sent sent; };
 
 struct agent {
 	struct agent_params p;
@@ -98,6 +105,23 @@ struct agent {
 	int64_t mixed_deadline;		/* then connections of before it are given up */
 	uint32_t mixed_empty;		/* bit per service: no such connection was left here */
 
+	/* loads */
+	struct report report;
+	struct heard heard[NODES_MAX + 1];	/* ours: the last sample given */
+	int64_t next_reweigh[SERVICES_MAX];
+	int64_t reweighed[SERVICES_MAX];	/* when buckets were last to move by a REWEIGH */
+	uint64_t no_share[SERVICES_MAX];	/* nodes with factor 0 */
+	int64_t next_ramp[NODES_MAX + 1];	/* 0: does not run */
+	int64_t calm_since;			/* nodes wait for it, and no node was busy since; 0: no */
+	struct sent failback;
+
+	/* health */
+	enum fitness health[SERVICES_MAX];	/* what our checks say */
+	struct sent health_sent[SERVICES_MAX];
+	struct peer_seen peer[SERVICES_MAX];
+	struct sent given_up[SERVICES_MAX];
+	uint64_t ring;				/* admitted nodes that REBUILD knows of */
+
 	int64_t last_tick;
 	bool stopping, bye_sent, stopped;
 	int64_t stop_deadline, bye_deadline;
@@ -113,19 +137,54 @@ bool agent_in_step(const struct agent *a);
 bool agent_self_online(const struct agent *a);
 /* Lowest admitted node of the view, or NOBODY. */
 unsigned int agent_coordinator(const struct agent *a);
-void agent_event(struct agent *a, int priority, const char *name, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+/* What an event is about, for those who do not read its text: ABOUT(.node = id, ...); ABOUT(0): the cluster. */
+struct about {
+	uint8_t node, by;
+	uint8_t service;		/* OF_SERVICE(index); 0: none */
+	uint32_t buckets;
+};
+#define ABOUT(...) ((struct about){ __VA_ARGS__ })
+#define OF_SERVICE(index) ((uint8_t)((index) + 1))
+void agent_event(struct agent *a, int priority, const char *name, struct about about,
+		 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 void agent_send(struct agent *a, struct msg *m);
 /* Applies one replicated message and follows it up. */
 void agent_apply(struct agent *a, const struct msg *m, int64_t now);
 /* True when 'what' is new or due for repetition; notes that it is sent now. */
 bool agent_due(struct sent *s, uint64_t what, int64_t now);
+/* Think of a PLAN then, if not earlier. */
+void agent_plan_soon(struct agent *a, int64_t at);
 /* After the whole state has changed. */
 void agent_state_loaded(struct agent *a, int64_t now);
 const char *agent_name(const struct agent *a, unsigned int id);
 
 /* agent_note.c */
 void agent_follow_note(struct agent *a, const struct repl_note *n, int64_t now);
+
+/* agent_load.c */
+void load_message(struct agent *a, const struct msg *m, int64_t now);
+void load_view(struct agent *a, uint64_t old, uint64_t members);
+/* After the whole state has changed. */
+void load_state_loaded(struct agent *a, int64_t now);
+/* NOTE_REWEIGH, and ORDER_RAMP of that node. */
+void load_reweighed(struct agent *a, const struct repl_note *n, int64_t now);
+void load_ramped(struct agent *a, unsigned int node, int64_t now);
+void load_tick(struct agent *a, int64_t now);
+/* A REWEIGH is about to take buckets of that service from this node: it pays to know the idle ones. */
+bool load_wants_idle(const struct agent *a, unsigned int service, int64_t now);
+
+/* agent_health.c */
+void fitness_tick(struct agent *a, int64_t now);
+/* NOTE_HEALTH, NOTE_SORRY */
+void fitness_note(struct agent *a, const struct repl_note *n);
+/* After the state has changed: 'loaded' as a whole. */
+void fitness_ring(struct agent *a, bool loaded);
+/* The service does not serve here: there are no connections worth waiting for. */
+bool fitness_down_here(const struct agent *a, unsigned int service);
+
+/* agent_drain.c */
+/* Gives up what is leaving this node in services that are down here. */
+void drain_tick(struct agent *a, int64_t now);
 
 /* agent_layout.c */
 /* After the state has changed. */

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which services are fit to serve here, and at our left neighbour; who is whose neighbour. */
+#include <syslog.h>
+
+#include "core/agent_priv.h"
+
+void agent_health(struct agent *a, unsigned int service, enum fitness h, int64_t now)
+{
+	(void)now;
+	if (service < a->p.repl.n_services)
+		a->health[service] = h;
+}
+
+static unsigned int left_of_us(const struct agent *a)
+{
+	unsigned int left, right;
+
+	repl_ring(a->repl, a->p.self, &left, &right);
+	return left;
+}
+
+void agent_peer_health(struct agent *a, unsigned int service, unsigned int node, bool reachable,
+		       int64_t now)
+{
+	(void)now;
+	if (service >= a->p.repl.n_services || !node || node != left_of_us(a))
+		return;
+	a->peer[service].node = node;
+	a->peer[service].unreachable = !reachable;
+}
+
+static void send_health(struct agent *a, unsigned int service, unsigned int node, enum fitness h)
+{
+	struct msg m = { .type = MSG_HEALTH };
+
+	m.u.health.service = (uint8_t)service;
+	m.u.health.node = (uint8_t)node;
+	m.u.health.health = (uint8_t)h;
+	agent_send(a, &m);
+}
+
+static void tick_own(struct agent *a, unsigned int service, int64_t now)
+{
+	enum fitness h = a->health[service];
+
+	if (repl_get_node(a->repl, a->p.self)->health[service] != h &&
+	    agent_due(&a->health_sent[service], 1 + (uint64_t)h, now))
+		send_health(a, service, a->p.self, h);
+}
+
+/* Who else could take what that node has?  If nobody, the group does not listen to us. */
+static bool others_fit(const struct agent *a, unsigned int service, unsigned int node)
+{
+	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
+		if (i != node && repl_get_node(a->repl, i)->state == NODE_ONLINE &&
+		    repl_fit(a->repl, service, i))
+			return true;
+	return false;
+}
+
+static void tick_peer(struct agent *a, unsigned int service, unsigned int left, int64_t now)
+{
+	struct peer_seen *p = &a->peer[service];
+
+	if (p->node != left)	/* of the new one we have seen nothing yet */
+		*p = (struct peer_seen){ .node = left };
+	if (!left)
+		return;
+	bool said = repl_get_node(a->repl, left)->seen_down[service] == a->p.self;
+
+	if (said == p->unreachable || (p->unreachable && !others_fit(a, service, left)) ||
+	    !agent_due(&p->sent, 1 + (uint64_t)p->unreachable, now))
+		return;
+	send_health(a, service, left, p->unreachable ? FITNESS_DOWN : FITNESS_UP);
+}
+
+void fitness_tick(struct agent *a, int64_t now)
+{
+	unsigned int left = left_of_us(a);
+
+	if (!agent_in_step(a) || !agent_self_online(a))
+		return;
+	for (unsigned int s = 0; s < a->p.repl.n_services; s++) {
+		tick_own(a, s, now);
+		tick_peer(a, s, left, now);
+	}
+}
+
+bool fitness_down_here(const struct agent *a, unsigned int service)
+{
+	const struct repl_node *n = repl_get_node(a->repl, a->p.self);
+
+	if (n->health[service] == FITNESS_UP)
+		return !repl_fit(a->repl, service, a->p.self);
+	return n->health[service] == FITNESS_DOWN;
+}
+
+/* ---- events ---- */
+
+static void note_sorry(struct agent *a, const struct repl_note *n)
+{
+	if (n->arg)
+		agent_event(a, LOG_ERR, "SORRY", ABOUT(.service = OF_SERVICE(n->n)),
+			    "no node is fit for %s: its clients are turned away",
+			    a->p.service_name[n->n]);
+	else
+		agent_event(a, LOG_NOTICE, "SORRY_END", ABOUT(.service = OF_SERVICE(n->n)),
+			    "%s has nodes that are fit again", a->p.service_name[n->n]);
+}
+
+void fitness_note(struct agent *a, const struct repl_note *n)
+{
+	static const char *const name[FITNESS_N] = {
+		[FITNESS_UP] = "SERVICE_UP", [FITNESS_WORKS] = "SERVICE_WORKS",
+		[FITNESS_DOWN] = "SERVICE_DOWN",
+	};
+	static const char *const own[FITNESS_N] = {
+		[FITNESS_UP] = "is fit again", [FITNESS_WORKS] = "works, but takes no new connections",
+		[FITNESS_DOWN] = "does not serve",
+	};
+
+	if (n->type == NOTE_SORRY) {
+		note_sorry(a, n);
+		return;
+	}
+	const struct about of = { .node = n->node, .by = n->by, .service = OF_SERVICE(n->n) };
+	const char *service = a->p.service_name[n->n];
+	int priority = n->arg == FITNESS_UP ? LOG_NOTICE : LOG_WARNING;
+
+	if (n->by == n->node)
+		agent_event(a, priority, name[n->arg], of, "%s at %s %s", service,
+			    agent_name(a, n->node), own[n->arg]);
+	else if (n->arg == FITNESS_UP)
+		agent_event(a, priority, name[n->arg], of, "%s at %s may try again, says %s", service,
+			    agent_name(a, n->node), agent_name(a, n->by));
+	else
+		agent_event(a, priority, name[n->arg], of, "%s at %s does not answer %s", service,
+			    agent_name(a, n->node), agent_name(a, n->by));
+}
+
+/* ---- the ring ---- */
+
+static unsigned int next_in(uint64_t mask, unsigned int id)
+{
+	uint64_t above = id < NODES_MAX ? mask & ~(node_bit(id + 1) - 1) : 0;
+
+	return mask_lowest(above ? above : mask);
+}
+
+static bool neighbours_in(uint64_t mask, unsigned int x, unsigned int y)
+{
+	return mask_has(mask, x) && mask_has(mask, y) && (next_in(mask, x) == y || next_in(mask, y) == x);
+}
+
+void fitness_ring(struct agent *a, bool loaded)
+{
+	uint64_t was = a->ring, is = repl_online(a->repl);
+
+	if (was == is)
+		return;
+	a->ring = is;
+	for (uint64_t x = is; x && !loaded; x &= x - 1) {
+		unsigned int id = mask_lowest(x), right = next_in(is, id);
+
+		/* Of two, each is the other's right one: that is one pair. */
+		if (right == id || neighbours_in(was, id, right) || (mask_count(is) == 2 && right < id))
+			continue;
+		agent_event(a, LOG_INFO, "REBUILD", ABOUT(.node = (uint8_t)id, .by = (uint8_t)right),
+			    "%s and %s are neighbours now", agent_name(a, id), agent_name(a, right));
+	}
+}
