@@ -309,6 +309,8 @@ static int run(const struct ctl_cmd *cmd, const struct options *o, char **args, 
 		return local_corosync_conf(o->conf);
 	case CMD_WATCH:
 		return watch_run(o->socket, o->json);
+	case CMD_PLUGINS:
+		return local_plugins(o->json);
 	case CMD_HELP:
 		print_help(stdout);
 		return CTL_DONE;
@@ -324,6 +326,9 @@ static int run(const struct ctl_cmd *cmd, const struct options *o, char **args, 
 	case CMD_WEIGHT:
 	case CMD_FAILBACK:
 	case CMD_TAKEOVER:
+	case CMD_PLAN:
+	case CMD_MONITORS:
+	case CMD_CHECKS:
 	case CMD_EVENTS:
 	case CMD_RELOAD:
 		return cmd_daemon(cmd, o, args, n_args);

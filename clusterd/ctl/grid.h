@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#define GRID_COLUMNS 12
+#define GRID_COLUMNS 14
 
 enum colour { PLAIN, BOLD, DIM, RED, GREEN, YELLOW };
 

@@ -8,7 +8,9 @@
 
 #include "conf/conf.h"
 #include "ctl/proto.h"
+#include "ctl/render.h"
 #include "io/rules.h"
+#include "plug/registry.h"
 
 /* Too large for a stack by taste; one allocation for both. */
 struct reading {
@@ -61,7 +63,7 @@ int local_check(const char *path, bool json)
 
 	if (!r)
 		return CTL_FAILED;
-	bad = conf_read(&r->conf, path, &r->errs);
+	bad = conf_read(&r->conf, path, &r->errs) || !registry_check_conf(&r->conf, &r->errs);
 	err = rules_probe(why, sizeof(why));
 	if (err)
 		kernel = why[0] ? why : strerror(-err);
@@ -100,4 +102,37 @@ int local_corosync_conf(const char *path)
 	}
 	free(r);
 	return code;
+}
+
+/* Names come from files: what is no UTF-8 is no plugin of ours, and no reason to stop. */
+static void add_plugin(void *arg, const struct registry_entry *e)
+{
+	json_t *o = json_pack("{s:s, s:s, s:s*, s:s*, s:s, s:b, s:s*}", "kind",
+			      registry_kind_str(e->kind), "name", e->name, "version", e->version,
+			      "summary", e->summary, "file", e->file, "usable", !e->why, "why", e->why);
+
+	if (o)
+		json_array_append_new(arg, o);
+}
+
+int local_plugins(bool json)
+{
+	json_t *list = json_array(), *o;
+	struct render r;
+
+	registry_list(add_plugin, list);
+	o = json_pack("{s:o}", "plugins", list);
+	if (!o) {
+		fprintf(stderr, "clusterctl: out of memory\n");
+		return CTL_FAILED;
+	}
+	if (json) {
+		json_dumpf(o, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		render_init(&r, stdout);
+		render_result(&r, CMD_PLUGINS, o);
+	}
+	json_decref(o);
+	return CTL_DONE;
 }

@@ -9,6 +9,9 @@
 /* Everything wrong with 'path' (CTL_USAGE), and whether this kernel will do (CTL_FAILED if not). */
 int local_check(const char *path, bool json);
 
+/* The plugins that are built in or in PLUGINDIR, and what is wrong with those that cannot be used. */
+int local_plugins(bool json);
+
 /* A corosync.conf made from 'path'. */
 int local_corosync_conf(const char *path);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ctl/grid.h"
+#include "ctl/render_priv.h"
 
 void render_init(struct render *r, FILE *out)
 {
@@ -15,23 +16,6 @@ void render_init(struct render *r, FILE *out)
 
 	r->out = out;
 	r->colours = isatty(fileno(out)) && !(no && *no);
-}
-
-static const char *str(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "-";
-}
-
-static long long num(const json_t *o, const char *key)
-{
-	return json_integer_value(json_object_get(o, key));
-}
-
-static bool yes(const json_t *o, const char *key)
-{
-	return json_is_true(json_object_get(o, key));
 }
 
 /* "a, b, c" of an array of strings; to be freed. */
@@ -105,17 +89,22 @@ static void line_cluster(const struct render *r, const json_t *c, const char *lo
 }
 
 /* What is special about a node, in one word. */
-static const char *remark(const json_t *n)
+static void cell_remark(struct grid *g, const json_t *n)
 {
 	if (yes(n, "refused"))
-		return "refused: its configuration differs";
-	if (yes(n, "hold_back"))
-		return "waits for 'failback'";
-	if (yes(n, "leaving"))
-		return "is stopping";
-	if (yes(n, "weight_ordered"))
-		return "weight set by order";
-	return "";
+		grid_cell(g, RED, "refused: its configuration differs");
+	else if (yes(n, "hold_back"))
+		grid_cell(g, YELLOW, "waits for 'failback'");
+	else if (yes(n, "leaving"))
+		grid_cell(g, PLAIN, "is stopping");
+	else if (json_is_integer(json_object_get(n, "ramp")))
+		grid_cell(g, YELLOW, "slow start: %lld%%", num(n, "ramp"));
+	else if (yes(n, "weight_ordered"))
+		grid_cell(g, PLAIN, "weight set by order");
+	else if (yes(n, "returning"))
+		grid_cell(g, PLAIN, "is getting its share back");
+	else
+		grid_cell(g, PLAIN, "%s", "");
 }
 
 static void cell_heard(struct grid *g, const json_t *n)
@@ -141,13 +130,13 @@ static void cell_grant(struct grid *g, const json_t *n)
 
 static void nodes(const struct render *r, const json_t *result, bool wide)
 {
-	const json_t *n, *load, *list = json_object_get(result, "nodes");
+	const json_t *n, *list = json_object_get(result, "nodes");
 	long long total = 0;
 	struct grid *g;
 	size_t i;
 
 	if (grid_new(&g, wide ? "NODE|>ID|ADDRESS|STATE|>WEIGHT|>SHARE|>BUCKETS|>LOAD|>HEARD|"
-			 "GRANTS US/IT|>TERM|REMARK" :
+			 "GRANTS US/IT|>TERM|LEFT|RIGHT|REMARK" :
 			 "NODE|ADDRESS|STATE|>WEIGHT|>SHARE|>BUCKETS|>LOAD|>HEARD|REMARK"))
 		return;
 	json_array_foreach(list, i, n)
@@ -166,17 +155,15 @@ static void nodes(const struct render *r, const json_t *result, bool wide)
 			grid_cell(g, YELLOW, "%lld (%lld)", num(n, "effective_weight"), num(n, "weight"));
 		grid_cell(g, PLAIN, "%.1f%%", total ? 100.0 * (double)num(n, "buckets") / (double)total : 0);
 		grid_cell(g, PLAIN, "%lld", num(n, "buckets"));
-		load = json_object_get(n, "load");
-		if (json_is_number(load))
-			grid_cell(g, PLAIN, "%.2f", json_number_value(load));
-		else
-			grid_cell(g, PLAIN, "-");
+		cell_load(g, n, "load");
 		cell_heard(g, n);
 		if (wide) {
 			cell_grant(g, n);
 			grid_cell(g, PLAIN, "%lld", num(n, "term"));
+			grid_cell(g, PLAIN, "%s", str(n, "left"));
+			grid_cell(g, PLAIN, "%s", str(n, "right"));
 		}
-		grid_cell(g, PLAIN, "%s", remark(n));
+		cell_remark(g, n);
 	}
 	grid_print(g, r->out, r->colours);
 	grid_free(g);
@@ -261,12 +248,78 @@ static void services(const struct render *r, const json_t *result)
 	grid_free(g);
 }
 
-static void cell_num(struct grid *g, const json_t *o, const char *key)
+/* Where a service is not fit to serve, one line each; nothing while all is well. */
+void render_unfit(const struct render *r, const json_t *result)
 {
-	if (json_is_integer(json_object_get(o, key)))
-		grid_cell(g, PLAIN, "%lld", num(o, key));
-	else
-		grid_cell(g, PLAIN, "-");
+	const json_t *s, *list = json_object_get(result, "services");
+	const char *off = colour_off(r->colours), *red = colour_on(RED, r->colours);
+	json_t *value;
+	bool any = false;
+	const char *node;
+	FILE *f = r->out;
+	size_t i;
+
+	json_array_foreach(list, i, s) {
+		const char *name = str(s, "name");
+
+		if (yes(s, "sorry"))
+			fprintf(f, "%s%sSORRY: no node is fit for %s%s\n", any ? "" : "\n", red, name, off);
+		any |= yes(s, "sorry");
+		json_object_foreach(json_object_get(s, "health"), node, value) {
+			const char *health = json_string_value(value);
+
+			if (!health || !strcmp(health, "up"))
+				continue;
+			if (!any)
+				fputc('\n', f);
+			any = true;
+			if (!strcmp(health, "works"))
+				fprintf(f, "%s%s at %s gets NO NEW WORK: a check has failed%s\n",
+					colour_on(YELLOW, r->colours), name, node, off);
+			else if (!strcmp(health, "seen_down"))
+				fprintf(f, "%s%s at %s is DOWN: %s cannot reach it%s\n", red, name, node,
+					str(json_object_get(s, "seen_down"), node), off);
+			else
+				fprintf(f, "%s%s at %s is DOWN%s\n", red, name, node, off);
+		}
+	}
+}
+
+/* "n1 100, n2 50" */
+static void cell_weights(struct grid *g, const json_t *service)
+{
+	char *text = NULL;
+	json_t *weight;
+	const char *name, *sep = "";
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return;
+	json_object_foreach(json_object_get(service, "weights"), name, weight) {
+		fprintf(f, "%s%s %lld", sep, name, (long long)json_integer_value(weight));
+		sep = ", ";
+	}
+	fclose(f);
+	grid_cell(g, PLAIN, "%s", text);
+	free(text);
+}
+
+static void service_weights(const struct render *r, const json_t *result)
+{
+	const json_t *s, *list = json_object_get(result, "services");
+	struct grid *g;
+	size_t i;
+
+	if (grid_new(&g, "WEIGHTS|POLICY|NODES"))
+		return;
+	json_array_foreach(list, i, s) {
+		grid_cell(g, PLAIN, "%s", str(s, "name"));
+		grid_cell(g, PLAIN, "%s", str(s, "policy"));
+		cell_weights(g, s);
+	}
+	grid_print(g, r->out, r->colours);
+	grid_free(g);
 }
 
 static void packets(const struct render *r, const json_t *result)
@@ -296,6 +349,7 @@ static void status(const struct render *r, const json_t *result)
 	nodes(r, result, false);
 	fputc('\n', r->out);
 	services(r, result);
+	render_unfit(r, result);
 }
 
 static const char *node_name(const json_t *names, const json_t *id)
@@ -541,7 +595,10 @@ void render_result(const struct render *r, enum ctl_id cmd, const json_t *result
 	case CMD_SERVICES:
 		services(r, result);
 		fputc('\n', r->out);
+		service_weights(r, result);
+		fputc('\n', r->out);
 		packets(r, result);
+		render_unfit(r, result);
 		return;
 	case CMD_BUCKETS:
 		buckets(r, result);
@@ -554,6 +611,18 @@ void render_result(const struct render *r, enum ctl_id cmd, const json_t *result
 		return;
 	case CMD_COUNTERS:
 		counters(r, result);
+		return;
+	case CMD_PLAN:
+		render_plan(r, result);
+		return;
+	case CMD_MONITORS:
+		render_monitors(r, result);
+		return;
+	case CMD_CHECKS:
+		render_checks(r, result);
+		return;
+	case CMD_PLUGINS:
+		render_plugins(r, result);
 		return;
 	case CMD_EVENTS:
 		json_array_foreach(json_object_get(result, "events"), i, event)
