@@ -43,6 +43,7 @@ struct box {
 	struct lease_cmd last_cmd[LCMD_CLEARED + 1];
 	unsigned int n_event;
 	char events[64][32];
+	struct agent_event about[64];	/* theirs; name and text are gone */
 	bool stopped;
 	uint8_t flows[BUCKETS / 4];	/* bit set: the kernel has live flows of that bucket */
 };
@@ -72,6 +73,9 @@ static inline void on_send(void *arg, const struct msg *m)
 	} else if (m->type == MSG_DRAINED) {
 		memcpy(l->data, m->u.drained.bitmap, m->u.drained.size);
 		l->m.u.drained.bitmap = l->data;
+	} else if (m->type == MSG_IDLE) {
+		memcpy(l->data, m->u.idle.bitmap, m->u.idle.size);
+		l->m.u.idle.bitmap = l->data;
 	}
 }
 
@@ -141,13 +145,14 @@ static inline void run_commands(void)
 	n_todo = 0;
 }
 
-static inline void on_event(void *arg, int priority, const char *name, const char *text)
+static inline void on_event(void *arg, const struct agent_event *e)
 {
 	struct box *x = arg;
 
-	(void)priority;
-	(void)text;
-	snprintf(x->events[x->n_event++ % 64], sizeof(x->events[0]), "%s", name);
+	assert_true(e->text[0] && !strchr(e->text, '\n'));
+	assert_true(e->node <= N_MAX && e->by <= N_MAX && e->service >= -1 && e->service < 1);
+	x->about[x->n_event % 64] = *e;
+	snprintf(x->events[x->n_event++ % 64], sizeof(x->events[0]), "%s", e->name);
 }
 
 static inline void on_stopped(void *arg)
@@ -165,24 +170,41 @@ static inline bool saw(const struct box *x, const char *name)
 	return false;
 }
 
+/* How often that event was seen, of those that are still remembered; '*last': the latest. */
+static inline unsigned int events_of(const struct box *x, const char *name, struct agent_event *last)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = x->n_event > 64 ? x->n_event - 64 : 0; i < x->n_event; i++)
+		if (!strcmp(x->events[i % 64], name)) {
+			n++;
+			*last = x->about[i % 64];
+		}
+	return n;
+}
+
 /* ---- the bus ---- */
+
+/* What a letter borrows lies in it, wherever it lies now. */
+static inline void own_bits(struct letter *l)
+{
+	if (l->m.type == MSG_SNAP)
+		l->m.u.snap.data = l->data;
+	else if (l->m.type == MSG_DRAINED)
+		l->m.u.drained.bitmap = l->data;
+	else if (l->m.type == MSG_IDLE)
+		l->m.u.idle.bitmap = l->data;
+}
 
 static inline void deliver_one(void)
 {
 	static struct letter l;
 
 	l = queue[0];
-	if (l.m.type == MSG_SNAP)
-		l.m.u.snap.data = l.data;
-	if (l.m.type == MSG_DRAINED)
-		l.m.u.drained.bitmap = l.data;
+	own_bits(&l);
 	memmove(queue, queue + 1, --n_queued * sizeof(*queue));
-	for (unsigned int i = 0; i < n_queued; i++) {
-		if (queue[i].m.type == MSG_SNAP)
-			queue[i].m.u.snap.data = queue[i].data;
-		if (queue[i].m.type == MSG_DRAINED)
-			queue[i].m.u.drained.bitmap = queue[i].data;
-	}
+	for (unsigned int i = 0; i < n_queued; i++)
+		own_bits(&queue[i]);
 	for (unsigned int i = 1; i <= n_nodes; i++)
 		if (mask_has(l.to, i) && box[i].a && mask_has(box[i].view, l.m.from))
 			agent_message(box[i].a, &l.m, now);
@@ -256,6 +278,7 @@ static inline void start(unsigned int i, uint64_t incarnation)
 	};
 	for (unsigned int j = 1; j <= n_nodes; j++)
 		snprintf(x->p.node_name[j], NAME_SIZE, "n%u", j);
+	snprintf(x->p.service_name[0], NAME_SIZE, "web");
 }
 
 static inline void boot(unsigned int i)

@@ -511,7 +511,7 @@ static void failback_waits_for_its_delay_or_for_the_operator(void **state)
 		lost_at(1, 3);
 		run(3000);
 		start(3, 301);
-		box[3].p.failback_manual = manual;
+		box[3].p.failback = manual ? AGENT_FAILBACK_MANUAL : AGENT_FAILBACK_AUTO;
 		boot(3);
 		view(7, 0);
 		while (silent(3))
