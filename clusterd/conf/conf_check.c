@@ -54,6 +54,67 @@ static void check_weights(const struct conf *c, struct conf_report *r)
 			      "serve; give one of them more");
 }
 
+/* The responder's socket is this node's, and the rules send it what no service takes. */
+static void check_sorry(const struct conf *c, struct conf_report *r)
+{
+	bool used = false;
+
+	for (unsigned int i = 0; i < c->n_services; i++)
+		used |= c->service[i].sorry == SORRY_REDIRECT;
+	for (unsigned int i = 0; used && i < c->n_services; i++) {
+		const struct conf_service *s = &c->service[i];
+
+		for (unsigned int k = 0; k < s->n_ports; k++)
+			if (s->port[k].proto == IPPROTO_TCP && s->port[k].lo <= c->sorry_port &&
+			    c->sorry_port <= s->port[k].hi)
+				conf_complain(r, "cluster", "sorry_port", "%u is a TCP port of "
+					      "service %s; use another one", c->sorry_port, s->name);
+	}
+}
+
+static bool has_tcp(const struct conf_service *s)
+{
+	for (unsigned int i = 0; i < s->n_ports; i++)
+		if (s->port[i].proto == IPPROTO_TCP)
+			return true;
+	return false;
+}
+
+/* The neighbour asks with a client port whose bucket the node owns: that must decide who answers. */
+static void check_peer_check(const struct conf_service *s, const char *section,
+			     struct conf_report *r)
+{
+	if (s->peer_check != SWITCH_ON)
+		return;
+	if (s->sched != SCHED_HASH && !conf_is_bad(r, section, "scheduler"))
+		conf_complain(r, section, "peer_check", "needs scheduler = hash, and this service "
+			      "has %s; use off", conf_sched_str(s->sched));
+	if (s->hash != HASH_SOURCE_PORT && !conf_is_bad(r, section, "hash"))
+		conf_complain(r, section, "peer_check", "needs hash = source-port, and this service "
+			      "has %s; use off", conf_hash_str(s->hash));
+	if (!has_tcp(s) && !conf_is_bad(r, section, "port"))
+		conf_complain(r, section, "peer_check", "asks by TCP, and this service has no TCP "
+			      "port; use off");
+}
+
+static void check_checks(const struct conf *c, struct conf_report *r)
+{
+	char section[SECTION_SIZE];
+
+	for (unsigned int i = 0; i < c->n_checks; i++) {
+		const struct conf_check *k = &c->check[i];
+
+		conf_section(section, KIND_CHECK, k->name);
+		if (conf_service_by_name(c, k->service) < 0 && !conf_is_bad(r, section, "service"))
+			conf_complain(r, section, "service", "there is no section [service %s]; "
+				      "give the name of a service", k->service);
+		if (k->timeout_ms > k->interval_ms && !conf_is_bad(r, section, "timeout") &&
+		    !conf_is_bad(r, section, "interval"))
+			conf_complain(r, section, "timeout", "%u ms is longer than interval (%u ms); "
+				      "use interval or less", k->timeout_ms, k->interval_ms);
+	}
+}
+
 static bool has_addr(const struct conf_service *s, const struct addr *a)
 {
 	for (unsigned int i = 0; i < s->n_vips; i++)
@@ -160,6 +221,10 @@ static void check_service(const struct conf *c, const struct conf_service *s,
 		conf_complain(r, section, "mac", "%s means something only with dispatch = flood, and "
 			      "this service has %s; take one of the two lines out",
 			      conf_mac_str(s->mac), conf_dispatch_str(s->dispatch));
+	if (s->weights_interval_ms && s->weights_interval_ms < 1000)
+		conf_complain(r, section, "weights_interval", "%u ms is too often for the group; use "
+			      "1s or more, or 0s for what the policy wants", s->weights_interval_ms);
+	check_peer_check(s, section, r);
 	for (unsigned int i = 0; i < s->n_vips; i++) {
 		for (unsigned int j = 0; j < c->n_nodes; j++)
 			if (!addr_cmp(&s->vip[i], &c->node[j].addr))
@@ -223,6 +288,8 @@ void conf_check(const struct conf *c, struct conf_report *r)
 	check_tiebreak(c, r);
 	check_cluster(c, r);
 	check_vxlan(c, r);
+	check_sorry(c, r);
+	check_checks(c, r);
 	for (unsigned int i = 0; i < c->n_services; i++) {
 		check_service(c, &c->service[i], r);
 		for (unsigned int j = 0; j < i; j++)

@@ -64,6 +64,17 @@ static void add_error(struct conf_report *r, unsigned int line, const char *sect
 			*p = '?';
 }
 
+void conf_errors_add(struct conf_errors *errs, unsigned int line, const char *section,
+		     const char *key, const char *fmt, ...)
+{
+	struct conf_report r = { .errs = errs };
+	va_list ap;
+
+	va_start(ap, fmt);
+	add_error(&r, line, section, key ? key : "", fmt, ap);
+	va_end(ap);
+}
+
 void conf_complain_at(struct conf_report *r, unsigned int line, const char *section,
 		      const char *key, const char *fmt, ...)
 {
@@ -160,7 +171,7 @@ static void scan_header(struct conf_scan *s, unsigned int line, char *text)
 	if (!close) {
 		snprintf(s->section, sizeof(s->section), "%.60s", text + 1);
 		conf_complain_at(s->r, line, "", "", "section header has no ']'; write [cluster], "
-				 "[service NAME] or [node NAME]");
+				 "[service NAME], ...");
 		return;
 	}
 	*close = '\0';
@@ -174,12 +185,12 @@ static void scan_header(struct conf_scan *s, unsigned int line, char *text)
 	if (*name)
 		*name++ = '\0';
 	name = trim(name);
-	for (s->kind = KIND_CLUSTER; s->kind <= KIND_NODE; s->kind++)
+	for (s->kind = KIND_CLUSTER; s->kind <= KIND_LAST; s->kind++)
 		if (!strcasecmp(kind, conf_kind_str(s->kind)))
 			break;
-	if (s->kind > KIND_NODE) {
-		conf_complain_at(s->r, line, s->section, "", "unknown section; there are "
-				 "[cluster], [service NAME] and [node NAME]");
+	if (s->kind > KIND_LAST) {
+		conf_complain_at(s->r, line, s->section, "", "unknown section; there are [cluster], "
+				 "[service NAME], [node NAME], [monitor NAME] and [check NAME]");
 		return;
 	}
 	flaw = s->kind == KIND_CLUSTER ? NULL : conf_name_flaw(name);
@@ -240,6 +251,23 @@ static char *value_end(struct conf_scan *s, unsigned int line, const char *key, 
 	return end;
 }
 
+/* What is not ours is for the plugin, which refuses what it does not know itself. */
+static bool scan_option(struct conf_scan *s, unsigned int line, const char *key)
+{
+	const char *p = key;
+
+	while (isalnum((unsigned char)*p) || *p == '_' || *p == '-')
+		p++;
+	if (*p)
+		conf_complain_at(s->r, line, s->section, key, "'%.40s' has characters other than "
+				 "letters, digits, '_' and '-', and so no plugin has it as a key",
+				 key);
+	else if (p - key >= NAME_SIZE)
+		conf_complain_at(s->r, line, s->section, key, "key is longer than %d characters",
+				 NAME_SIZE - 1);
+	return !*p && p - key < NAME_SIZE;
+}
+
 /* Is 'key' one of this section's?  Complains if not. */
 static bool scan_known(struct conf_scan *s, unsigned int line, const char *key)
 {
@@ -247,13 +275,15 @@ static bool scan_known(struct conf_scan *s, unsigned int line, const char *key)
 
 	if (conf_key_find(s->kind, key))
 		return true;
+	if (conf_kind_takes_options(s->kind))
+		return scan_option(s, line, key);
 	near = conf_key_nearest(s->kind, key);
 	if (near) {
 		conf_complain_at(s->r, line, s->section, key, "unknown key; did you mean '%s'?",
 				 near->key);
 		return false;
 	}
-	for (enum conf_kind k = KIND_CLUSTER; k <= KIND_NODE; k++) {
+	for (enum conf_kind k = KIND_CLUSTER; k <= KIND_LAST; k++) {
 		near = conf_key_nearest(k, key);
 		if (!near)
 			continue;
@@ -361,7 +391,7 @@ static bool scan_bytes(struct conf_scan *s, unsigned int line, const char *text,
 		else if (!quote && (b == '"' || b == '\''))
 			quote = (char)b;	/* a ; in quotes begins no comment */
 		comment = !quote && (b == ';' || b == '#');
-		if (comment || b == '\t' || (b >= ' ' && b <= '~' && b != '%' && b != '\\'))
+		if (comment || b == '\t' || (b >= ' ' && b <= '~' && b != '\\'))
 			continue;
 		if (b >= ' ' && b <= '~')
 			conf_complain_at(s->r, line, s->section, key, "character '%c' is not "
@@ -471,6 +501,112 @@ static void read_section(struct conf_report *r, const dictionary *d, enum conf_k
 	}
 }
 
+/* One key for a plugin; false and a complaint if it cannot be passed on. */
+static bool read_option(struct conf_report *r, const dictionary *d, const struct item *it,
+			struct conf_option *opt)
+{
+	char path[SECTION_SIZE + 64];
+	const char *value;
+	size_t i;
+
+	snprintf(path, sizeof(path), "%s:%s", it->section, it->key);
+	value = iniparser_getstring(d, path, NULL);
+	if (!*it->value) {
+		conf_complain(r, it->section, it->key, "no value; give one or take the line out");
+	} else if (!value || strcmp(value, it->value)) {
+		conf_complain(r, it->section, it->key, "cannot be read as written; write the value "
+			      "without quotes or unusual characters");
+	} else if (strlen(value) >= sizeof(opt->value)) {
+		conf_complain(r, it->section, it->key, "value is too long; %zu characters is the "
+			      "most", sizeof(opt->value) - 1);
+	} else {
+		for (i = 0; it->key[i]; i++)
+			opt->key[i] = (char)tolower((unsigned char)it->key[i]);
+		opt->key[i] = '\0';
+		strcpy(opt->value, value);
+		opt->line = it->line;
+		return true;
+	}
+	return false;
+}
+
+/* The keys of a section that belong to its plugin, in the order of the file. */
+static unsigned int read_options(struct conf_report *r, const dictionary *d, const char *section,
+				 struct conf_option opt[CONF_OPTIONS_MAX])
+{
+	const struct conf_scan *s = r->scan;
+	struct conf_option extra;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < s->n; i++) {
+		const struct item *it = &s->item[i];
+		bool full = n == CONF_OPTIONS_MAX;
+
+		if (!*it->key || strcasecmp(it->section, section) ||
+		    conf_key_find(it->kind, it->key) || conf_is_bad(r, section, it->key) ||
+		    !read_option(r, d, it, full ? &extra : &opt[n]))
+			continue;
+		if (full)
+			conf_complain(r, section, it->key, "one key too many for the plugin of a "
+				      "section; %d is the most", CONF_OPTIONS_MAX);
+		else
+			n++;
+	}
+	return n;
+}
+
+static void read_monitors(struct conf *c, struct conf_report *r, const dictionary *d)
+{
+	const struct conf_scan *s = r->scan;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < s->n; i++) {
+		struct conf_monitor *m = &c->monitor[c->n_monitors];
+		const char *section = s->item[i].section, *name;
+
+		if (s->item[i].kind != KIND_MONITOR || *s->item[i].key || ++n > MONITORS_MAX)
+			continue;
+		name = section + strlen("monitor ");
+		strcpy(m->name, name);
+		c->n_monitors++;
+		read_section(r, d, KIND_MONITOR, section, m);
+		m->n_options = read_options(r, d, section, m->option);
+		if (*m->type || conf_is_bad(r, section, "type"))
+			continue;
+		if (conf_id_flaw(name))
+			conf_complain(r, section, "type", "missing, and no plugin is named '%s', "
+				      "which %s; say which one it is", name, conf_id_flaw(name));
+		else
+			strcpy(m->type, name);
+	}
+	if (n > MONITORS_MAX)
+		conf_complain_at(r, 0, "", "", "%u monitors are too many; %d is the most", n,
+				 MONITORS_MAX);
+}
+
+static void read_checks(struct conf *c, struct conf_report *r, const dictionary *d)
+{
+	const struct conf_scan *s = r->scan;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < s->n; i++) {
+		struct conf_check *k = &c->check[c->n_checks];
+		const char *section = s->item[i].section;
+
+		if (s->item[i].kind != KIND_CHECK || *s->item[i].key || ++n > CHECKS_MAX)
+			continue;
+		strcpy(k->name, section + strlen("check "));
+		c->n_checks++;
+		read_section(r, d, KIND_CHECK, section, k);
+		k->n_options = read_options(r, d, section, k->option);
+		if (!k->timeout_ms)
+			k->timeout_ms = k->interval_ms / 2;
+	}
+	if (n > CHECKS_MAX)
+		conf_complain_at(r, 0, "", "", "%u checks are too many; %d is the most", n,
+				 CHECKS_MAX);
+}
+
 static void read_nodes(struct conf *c, struct conf_report *r, const dictionary *d)
 {
 	const struct conf_scan *s = r->scan;
@@ -479,9 +615,10 @@ static void read_nodes(struct conf *c, struct conf_report *r, const dictionary *
 	unsigned int id;
 
 	for (unsigned int i = 0; i < c->n_nodes; i++) {
-		const struct conf_key *weight = conf_key_find(KIND_NODE, "weight");
-
-		conf_value_parse(weight, &c->node[i], weight->def, "node", r);
+		for (unsigned int k = 0; k < conf_table_len; k++)
+			if (conf_table[k].kind == KIND_NODE)
+				conf_value_parse(&conf_table[k], &c->node[i], conf_table[k].def,
+						 "node", r);
 	}
 	for (unsigned int i = 0; i < s->n; i++) {
 		if (s->item[i].kind != KIND_NODE || *s->item[i].key)
@@ -590,6 +727,8 @@ int conf_parse(struct conf *c, const char *text, size_t size, const char *path,
 	read_section(&r, d, KIND_CLUSTER, "cluster", c);
 	read_services(c, &r, d);
 	read_nodes(c, &r, d);
+	read_monitors(c, &r, d);
+	read_checks(c, &r, d);
 	conf_check(c, &r);
 	sort_errors(errs);
 	err = errs->n ? -EINVAL : 0;

@@ -18,6 +18,7 @@ static const struct conf_word quorum_words[] = {
 static const struct conf_word failback_words[] = {
 	{ "auto", FAILBACK_AUTO },
 	{ "manual", FAILBACK_MANUAL },
+	{ "never-while-busy", FAILBACK_NEVER_WHILE_BUSY },
 	{ 0 },
 };
 static const struct conf_word accelerate_words[] = {
@@ -54,6 +55,24 @@ static const struct conf_word mac_words[] = {
 	{ "unicast", MAC_UNICAST },
 	{ 0 },
 };
+static const struct conf_word switch_words[] = {
+	{ "off", SWITCH_OFF },
+	{ "on", SWITCH_ON },
+	{ 0 },
+};
+static const struct conf_word on_fail_words[] = {
+	{ "auto", ON_FAIL_AUTO },
+	{ "drain", ON_FAIL_DRAIN },
+	{ "now", ON_FAIL_NOW },
+	{ 0 },
+};
+/* Of TYPE_SORRY: a URL follows the last one. */
+static const struct conf_word sorry_words[] = {
+	{ "reset", SORRY_RESET },
+	{ "drop", SORRY_DROP },
+	{ "redirect", SORRY_REDIRECT },
+	{ 0 },
+};
 
 #define RESTART false
 #define LIVE    true
@@ -73,6 +92,10 @@ const struct conf_key conf_table[] = {
 	  failback_words, "whether a node that returns gets its share back by itself" },
 	{ KIND_CLUSTER, "failback_delay", TYPE_TIME, 0, 3600000, "5s", LIVE,
 	  AT(conf, failback_delay_ms), NO_WORDS, "how long a node must be back before that" },
+	{ KIND_CLUSTER, "busy", TYPE_NUMBER, 1, 100, "70", LIVE, AT(conf, busy), NO_WORDS,
+	  "load in percent above which failback = never-while-busy waits" },
+	{ KIND_CLUSTER, "slow_start", TYPE_TIME, 0, 3600000, "0s", LIVE, AT(conf, slow_start_ms),
+	  NO_WORDS, "how long a node that returns takes to get to its whole share" },
 	{ KIND_CLUSTER, "drain_timeout", TYPE_TIME, 0, 86400000, "60s", LIVE,
 	  AT(conf, drain_timeout_ms), NO_WORDS,
 	  "how long connections of a moved bucket may stay at the old owner" },
@@ -94,6 +117,10 @@ const struct conf_key conf_table[] = {
 	  AT(conf, key_file), NO_WORDS, "file with the key that heartbeats are signed with" },
 	{ KIND_CLUSTER, "accelerate", TYPE_WORD, 0, 0, "auto", RESTART, AT(conf, accelerate),
 	  accelerate_words, "whether a BPF program decides about most packets before the rules" },
+	{ KIND_CLUSTER, "notify", TYPE_EXEC, 0, 0, "", LIVE, AT(conf, notify), NO_WORDS,
+	  "program that is run for each event, as exec:PATH" },
+	{ KIND_CLUSTER, "sorry_port", TYPE_NUMBER, 1, 65535, "5409", RESTART,
+	  AT(conf, sorry_port), NO_WORDS, "TCP port of the responder of sorry = redirect" },
 
 	{ KIND_SERVICE, "vip", TYPE_VIPS, 1, VIPS_MAX, NULL, RESTART, AT(conf_service, vip),
 	  NO_WORDS, "virtual addresses of the service" },
@@ -111,9 +138,59 @@ const struct conf_key conf_table[] = {
 	  mac_words, "which Ethernet address stands for a flooded VIP" },
 	{ KIND_SERVICE, "interface", TYPE_INTERFACE, 0, 0, "", RESTART,
 	  AT(conf_service, interface), NO_WORDS, "interface that the clients' packets come in on" },
+	{ KIND_SERVICE, "weights", TYPE_ID, 0, 0, "static", RESTART, AT(conf_service, weights),
+	  NO_WORDS, "policy that the nodes' shares follow; static: the configured weights only" },
+	{ KIND_SERVICE, "weights_interval", TYPE_TIME, 0, 3600000, "0s", RESTART,
+	  AT(conf_service, weights_interval_ms), NO_WORDS,
+	  "how often the policy is asked; 0s: as it wants itself" },
+	{ KIND_SERVICE, "rebalance_step", TYPE_NUMBER, 1, 1000, "10", RESTART,
+	  AT(conf_service, rebalance_step), NO_WORDS,
+	  "per mille of the buckets that may move each time" },
+	{ KIND_SERVICE, "process_memory", TYPE_NUMBER, 1, 16777216, "3500", RESTART,
+	  AT(conf_service, process_memory_kb), NO_WORDS,
+	  "KiB that one process of the service takes, for the memory policies" },
+	{ KIND_SERVICE, "connections_per_minute", TYPE_NUMBER, 1, 10000000, "2000", RESTART,
+	  AT(conf_service, connections_per_minute), NO_WORDS,
+	  "new connections that the memory policies reckon with" },
+	{ KIND_SERVICE, "peer_check", TYPE_WORD, 0, 0, "off", RESTART,
+	  AT(conf_service, peer_check), switch_words,
+	  "whether a neighbour asks each node's service through the data path" },
+	{ KIND_SERVICE, "sorry", TYPE_SORRY, 0, 0, "reset", RESTART, AT(conf_service, sorry),
+	  sorry_words, "what clients get while no node is fit for the service" },
 
 	{ KIND_NODE, "weight", TYPE_NUMBER, 0, 1000, "100", LIVE, AT(conf_node, weight), NO_WORDS,
 	  "share of the node relative to the others; 0: no new work" },
+	{ KIND_NODE, "capacity", TYPE_NUMBER, 1, 10000, "100", RESTART, AT(conf_node, capacity),
+	  NO_WORDS, "percent of a plain node's work that the node can do, for its monitors" },
+
+	{ KIND_MONITOR, "type", TYPE_ID, 0, 0, "", LIVE, AT(conf_monitor, type), NO_WORDS,
+	  "plugin that looks; without it the one of the section's name" },
+	{ KIND_MONITOR, "interval", TYPE_TIME, 100, 3600000, "1s", LIVE,
+	  AT(conf_monitor, interval_ms), NO_WORDS, "how often it looks" },
+	{ KIND_MONITOR, "weight", TYPE_NUMBER, 0, 100, "100", LIVE, AT(conf_monitor, weight),
+	  NO_WORDS, "percent of its value that count as the node's load; 0: only shown" },
+
+	{ KIND_CHECK, "service", TYPE_NAME, 0, 0, NULL, LIVE, AT(conf_check, service), NO_WORDS,
+	  "service that it is about" },
+	{ KIND_CHECK, "type", TYPE_ID, 0, 0, NULL, LIVE, AT(conf_check, type), NO_WORDS,
+	  "plugin that looks" },
+	{ KIND_CHECK, "interval", TYPE_TIME, 50, 3600000, "1s", LIVE,
+	  AT(conf_check, interval_ms), NO_WORDS, "how often it looks" },
+	{ KIND_CHECK, "timeout", TYPE_TIME, 0, 3600000, "0s", LIVE, AT(conf_check, timeout_ms),
+	  NO_WORDS, "how long a look may take; 0s: half the interval" },
+	{ KIND_CHECK, "rise", TYPE_NUMBER, 1, 1000, "2", LIVE, AT(conf_check, rise), NO_WORDS,
+	  "successes in a row until it counts as good again" },
+	{ KIND_CHECK, "fall", TYPE_NUMBER, 1, 1000, "3", LIVE, AT(conf_check, fall), NO_WORDS,
+	  "failures in a row until it counts as bad" },
+	{ KIND_CHECK, "on_fail", TYPE_WORD, 0, 0, "auto", LIVE, AT(conf_check, on_fail),
+	  on_fail_words, "how the service's share leaves the node" },
+	{ KIND_CHECK, "action", TYPE_ACTION, 0, 0, "", LIVE, AT(conf_check, action), NO_WORDS,
+	  "what is tried against a failure: restart:UNIT or exec:PATH" },
+	{ KIND_CHECK, "action_tries", TYPE_NUMBER, 1, 100, "3", LIVE,
+	  AT(conf_check, action_tries), NO_WORDS, "how often that is tried" },
+	{ KIND_CHECK, "action_backoff", TYPE_TIME, 0, 3600000, "5s", LIVE,
+	  AT(conf_check, action_backoff_ms), NO_WORDS,
+	  "pause after the first try, doubled after each further one" },
 };
 const unsigned int conf_table_len = sizeof(conf_table) / sizeof(*conf_table);
 
@@ -123,6 +200,8 @@ const char *conf_kind_str(enum conf_kind kind)
 	case KIND_CLUSTER: return "cluster";
 	case KIND_SERVICE: return "service";
 	case KIND_NODE: return "node";
+	case KIND_MONITOR: return "monitor";
+	case KIND_CHECK: return "check";
 	}
 	assert(!"kind");
 	return NULL;
@@ -142,6 +221,10 @@ const char *conf_type_str(enum conf_type type)
 	case TYPE_PORTS: return "port list";
 	case TYPE_INTERFACE: return "interface";
 	case TYPE_PATH: return "path";
+	case TYPE_ID: return "plugin";
+	case TYPE_EXEC: return "exec:PATH";
+	case TYPE_ACTION: return "restart:UNIT or exec:PATH";
+	case TYPE_SORRY: return "word, and a URL";
 	}
 	assert(!"type");
 	return NULL;
@@ -230,6 +313,13 @@ const char *conf_redirect_str(enum conf_redirect r) { return word_text(redirect_
 const char *conf_hash_str(enum conf_hash h) { return word_text(hash_words, h); }
 const char *conf_sched_str(enum conf_sched s) { return word_text(sched_words, s); }
 const char *conf_mac_str(enum conf_mac m) { return word_text(mac_words, m); }
+const char *conf_sorry_str(enum conf_sorry s) { return word_text(sorry_words, s); }
+const char *conf_failback_str(enum conf_failback f) { return word_text(failback_words, f); }
+
+bool conf_kind_takes_options(enum conf_kind kind)
+{
+	return kind == KIND_MONITOR || kind == KIND_CHECK;
+}
 
 void conf_layout(const struct conf *c, struct layout *out)
 {
@@ -253,4 +343,13 @@ int conf_service_by_name(const struct conf *c, const char *name)
 		if (!strcmp(c->service[i].name, name))
 			return (int)i;
 	return -1;
+}
+
+const struct conf_option *conf_option_find(const struct conf_option *opt, unsigned int n,
+					   const char *key)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (!strcmp(opt[i].key, key))
+			return &opt[i];
+	return NULL;
 }

@@ -6,7 +6,8 @@
 
 #include "conf/conf.h"
 
-enum conf_kind { KIND_CLUSTER, KIND_SERVICE, KIND_NODE };
+enum conf_kind { KIND_CLUSTER, KIND_SERVICE, KIND_NODE, KIND_MONITOR, KIND_CHECK };
+#define KIND_LAST KIND_CHECK
 
 enum conf_type {
 	TYPE_NAME,		/* char[NAME_SIZE] */
@@ -19,7 +20,11 @@ enum conf_type {
 	TYPE_VIPS,		/* the VIP list of struct conf_service */
 	TYPE_PORTS,		/* the port list of struct conf_service */
 	TYPE_INTERFACE,		/* char[IFNAME_SIZE], "" allowed as the default only */
-	TYPE_PATH,		/* char[min(max, 256)], absolute */
+	TYPE_PATH,		/* char[256], absolute */
+	TYPE_ID,		/* char[NAME_SIZE]: a plugin's name */
+	TYPE_EXEC,		/* char[CONF_TEXT]: the path of "exec:PATH"; "" as the default only */
+	TYPE_ACTION,		/* enum conf_action and the argument of struct conf_check */
+	TYPE_SORRY,		/* enum conf_sorry and the URL of struct conf_service */
 };
 
 struct conf_word {
@@ -34,7 +39,7 @@ struct conf_key {
 	uint32_t min, max;
 	const char *def;	/* NULL: the key must be given */
 	bool live;		/* a reload applies it without a restart */
-	size_t offset, size;	/* in struct conf, conf_service or conf_node, by kind */
+	size_t offset, size;	/* in the struct that 'kind' has: conf, conf_service, ... */
 	const struct conf_word *words;	/* TYPE_WORD */
 	const char *meaning;
 };
@@ -44,6 +49,9 @@ extern const unsigned int conf_table_len;
 
 const char *conf_kind_str(enum conf_kind kind);
 const char *conf_type_str(enum conf_type type);
+
+/* Do sections of that kind have keys that belong to a plugin? */
+bool conf_kind_takes_options(enum conf_kind kind);
 
 /* The key of that name (case does not count) in sections of 'kind', or NULL. */
 const struct conf_key *conf_key_find(enum conf_kind kind, const char *key);
@@ -74,7 +82,7 @@ unsigned int conf_scan_line(const struct conf_scan *scan, const char *section, c
 const char *conf_section(char buf[SECTION_SIZE], enum conf_kind kind, const char *name);
 
 /*
- * Parses 'text' into the member of 'base' (struct conf, conf_service or conf_node) that 'k'
+ * Parses 'text' into the member of 'base' (struct conf, conf_service, ... by its kind) that 'k'
  * describes.  Complains about each thing that is wrong with it.
  */
 void conf_value_parse(const struct conf_key *k, void *base, const char *text,
@@ -84,8 +92,14 @@ void conf_value_parse(const struct conf_key *k, void *base, const char *text,
 #define VALUE_SIZE 8192
 const char *conf_value_text(const struct conf_key *k, const void *base, char buf[VALUE_SIZE]);
 
-/* Is it a name for a cluster, node or service?  NULL, or what is wrong with it. */
+/* Is it a name for a cluster, node, service ...?  NULL, or what is wrong with it. */
 const char *conf_name_flaw(const char *name);
+/* Likewise for the name of a plugin. */
+const char *conf_id_flaw(const char *name);
+
+/* The option of that name, or NULL. */
+const struct conf_option *conf_option_find(const struct conf_option *opt, unsigned int n,
+					   const char *key);
 
 /* Rules that need more than one value.  Pure. */
 void conf_check(const struct conf *c, struct conf_report *r);

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <string.h>
+#include <strings.h>
 
 /* What one value's parser needs, so that each takes the text only. */
 struct ctx {
@@ -53,6 +54,17 @@ const char *conf_name_flaw(const char *name)
 	for (const char *p = name; *p; p++)
 		if (!isalnum((unsigned char)*p) && !strchr("._-", *p))
 			return "has characters other than letters, digits, '.', '_' and '-'";
+	return NULL;
+}
+
+const char *conf_id_flaw(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (!len || len >= NAME_SIZE)
+		return len ? "is longer than 31 characters" : "is empty";
+	if (strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != len)
+		return "has characters other than a to z, 0 to 9 and '-'";
 	return NULL;
 }
 
@@ -312,6 +324,128 @@ static void parse_interface(const struct ctx *x, void *base, const char *text)
 		strcpy((char *)base + x->k->offset, text);
 }
 
+static bool parse_path(const struct ctx *x, char *to, size_t size, const char *text)
+{
+	if (*text != '/')
+		COMPLAIN(x, "'%.60s' is not an absolute path; begin with /", text);
+	else if (strlen(text) >= size)
+		COMPLAIN(x, "path is too long; %zu characters is the most", size - 1);
+	else
+		strcpy(to, text);
+	return *text == '/' && strlen(text) < size;
+}
+
+static bool parse_program(const struct ctx *x, char *to, size_t size, const char *text)
+{
+	if (!strpbrk(text, " \t"))
+		return parse_path(x, to, size, text);
+	COMPLAIN(x, "'%.60s' has a blank, and programs are run without arguments here; put them into "
+		 "a script", text);
+	return false;
+}
+
+static void parse_exec(const struct ctx *x, void *base, const char *text)
+{
+	if (strncmp(text, "exec:", 5))
+		COMPLAIN(x, "'%.60s' does not begin with exec:; write exec:/the/program", text);
+	else
+		parse_program(x, (char *)base + x->k->offset, x->k->size, text + 5);
+}
+
+/* systemd.unit(5): characters of names, and the types of unit that mean something here. */
+static bool parse_unit(const struct ctx *x, char to[CONF_TEXT], const char *unit)
+{
+	static const char *const types[] = {
+		".service", ".socket", ".target", ".timer", ".mount", ".path",
+	};
+	size_t len = strlen(unit);
+
+	if (len >= CONF_TEXT) {
+		COMPLAIN(x, "name of the unit is too long; %d characters is the most", CONF_TEXT - 1);
+		return false;
+	}
+	for (const char *p = unit; *p; p++) {
+		if (isalnum((unsigned char)*p) || strchr(":-_.@", *p))
+			continue;
+		COMPLAIN(x, "'%.60s' cannot be a unit because of '%c'; give one name, as in "
+			 "restart:nginx.service", unit, *p);
+		return false;
+	}
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		size_t n = strlen(types[i]);
+
+		if (len > n && !strcmp(unit + len - n, types[i])) {
+			strcpy(to, unit);
+			return true;
+		}
+	}
+	COMPLAIN(x, "'%.60s' does not end in the type of a unit; write its whole name, as in "
+		 "restart:nginx.service", unit);
+	return false;
+}
+
+static void parse_action(const struct ctx *x, struct conf_check *c, const char *text)
+{
+	if (!strncmp(text, "restart:", 8)) {
+		if (parse_unit(x, c->action_arg, text + 8))
+			c->action = ACTION_RESTART;
+	} else if (!strncmp(text, "exec:", 5)) {
+		if (parse_program(x, c->action_arg, sizeof(c->action_arg), text + 5))
+			c->action = ACTION_EXEC;
+	} else {
+		COMPLAIN(x, "'%.60s' is not known here; use restart:UNIT or exec:/the/program", text);
+	}
+}
+
+/* It becomes a Location header (RFC 9110, 10.2.2) and the link of a page: nothing that breaks out. */
+static void parse_redirect(const struct ctx *x, struct conf_service *s, const char *url)
+{
+	size_t scheme = !strncasecmp(url, "http://", 7) ? 7 : !strncasecmp(url, "https://", 8) ? 8 : 0;
+
+	if (!*url)
+		COMPLAIN(x, "redirect needs a URL; write redirect http://other.example/");
+	else if (!scheme)
+		COMPLAIN(x, "'%.60s' does not begin with http:// or https://", url);
+	else if (!isalnum((unsigned char)url[scheme]) && url[scheme] != '[')
+		COMPLAIN(x, "'%.60s' has no host; write redirect http://other.example/", url);
+	else if (strpbrk(url, " \t\"'<>`{}|^"))
+		COMPLAIN(x, "URL has the character '%c', which URLs cannot have; encode it, as in "
+			 "%%20", *strpbrk(url, " \t\"'<>`{}|^"));
+	else if (strlen(url) >= sizeof(s->sorry_url))
+		COMPLAIN(x, "URL is too long; %zu characters is the most", sizeof(s->sorry_url) - 1);
+	else
+		strcpy(s->sorry_url, url);
+	if (*s->sorry_url)
+		s->sorry = SORRY_REDIRECT;
+}
+
+static void parse_sorry(const struct ctx *x, struct conf_service *s, const char *text)
+{
+	size_t word = strcspn(text, " \t");
+
+	if (word == strlen("redirect") && !strncmp(text, "redirect", word)) {
+		text += word;
+		parse_redirect(x, s, text + strspn(text, " \t"));
+		return;
+	}
+	for (const struct conf_word *w = x->k->words; w->text; w++)
+		if (!strcmp(w->text, text)) {
+			s->sorry = w->value;
+			return;
+		}
+	COMPLAIN(x, "'%.60s' is not known here; use reset, drop or redirect URL", text);
+}
+
+static void parse_id(const struct ctx *x, void *base, const char *text)
+{
+	const char *flaw = conf_id_flaw(text);
+
+	if (flaw)
+		COMPLAIN(x, "'%.40s' %s, and so no plugin has it as its name", text, flaw);
+	else
+		strcpy((char *)base + x->k->offset, text);
+}
+
 void conf_value_parse(const struct conf_key *k, void *base, const char *text,
 		      const char *section, struct conf_report *r)
 {
@@ -352,12 +486,19 @@ void conf_value_parse(const struct conf_key *k, void *base, const char *text,
 		parse_interface(x, base, text);
 		break;
 	case TYPE_PATH:
-		if (*text != '/')
-			COMPLAIN(x, "'%.60s' is not an absolute path; begin with /", text);
-		else if (strlen(text) >= k->size)
-			COMPLAIN(x, "path is too long; %zu characters is the most", k->size - 1);
-		else
-			strcpy((char *)base + k->offset, text);
+		parse_path(x, (char *)base + k->offset, k->size, text);
+		break;
+	case TYPE_ID:
+		parse_id(x, base, text);
+		break;
+	case TYPE_EXEC:
+		parse_exec(x, base, text);
+		break;
+	case TYPE_ACTION:
+		parse_action(x, base, text);
+		break;
+	case TYPE_SORRY:
+		parse_sorry(x, base, text);
 		break;
 	}
 }
@@ -420,6 +561,20 @@ static void tiebreak_text(const struct conf *c, char buf[VALUE_SIZE])
 	}
 }
 
+static void action_text(const struct conf_check *c, char buf[VALUE_SIZE])
+{
+	switch (c->action) {
+	case ACTION_NONE:
+		break;
+	case ACTION_RESTART:
+		snprintf(buf, VALUE_SIZE, "restart:%s", c->action_arg);
+		break;
+	case ACTION_EXEC:
+		snprintf(buf, VALUE_SIZE, "exec:%s", c->action_arg);
+		break;
+	}
+}
+
 const char *conf_value_text(const struct conf_key *k, const void *base, char buf[VALUE_SIZE])
 {
 	const struct conf_service *s = base;
@@ -432,6 +587,7 @@ const char *conf_value_text(const struct conf_key *k, const void *base, char buf
 	case TYPE_NAME:
 	case TYPE_INTERFACE:
 	case TYPE_PATH:
+	case TYPE_ID:
 		append(buf, &len, "%s", (const char *)base + k->offset);
 		break;
 	case TYPE_NODES:
@@ -458,6 +614,17 @@ const char *conf_value_text(const struct conf_key *k, const void *base, char buf
 		break;
 	case TYPE_TIEBREAK:
 		tiebreak_text(base, buf);
+		break;
+	case TYPE_EXEC:
+		if (((const char *)base)[k->offset])
+			append(buf, &len, "exec:%s", (const char *)base + k->offset);
+		break;
+	case TYPE_ACTION:
+		action_text(base, buf);
+		break;
+	case TYPE_SORRY:
+		append(buf, &len, "%s%s%s", conf_sorry_str(s->sorry),
+		       s->sorry == SORRY_REDIRECT ? " " : "", s->sorry_url);
 		break;
 	}
 	return buf;
