@@ -21,6 +21,7 @@
 #define CONNS_MS      1000	/* connections are counted that often if something goes by them, ... */
 #define CONNS_IDLE_MS 30000	/* ... else that often, for 'clusterctl plan' */
 #define CONNS_SHARE   50	/* counting may take that part of the time */
+#define TRAFFIC_MS    10000
 #define STALE_LOOKS   5		/* a monitor that has said nothing for so many intervals counts no more */
 #define ACTION_MS     90000	/* systemd's own limit for the start of a unit */
 #define WHY_SIZE      160
@@ -58,8 +59,8 @@ struct observe {
 	int64_t sample_at;
 	bool conns_matter, conns_known;
 	int64_t conns_at;
-	uint64_t bytes[SERVICES_MAX];
-	int64_t bytes_at;
+	uint64_t octets[SERVICES_MAX];	/* of the services' interfaces */
+	int64_t octets_at;
 };
 
 static bool late(int64_t now, int64_t at)
@@ -275,26 +276,53 @@ static void count_connections(struct turn *t, int64_t now)
 		o->conns_at = now + took * CONNS_SHARE;
 }
 
+/* Octets in and out of an interface since it was made.  False: it is not there. */
+static bool octets(const char *interface, uint64_t *out)
+{
+	static const char *const counter[] = { "rx_bytes", "tx_bytes" };
+	char path[96], text[32];
+
+	*out = 0;
+	for (unsigned int i = 0; i < 2; i++) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/sys/class/net/%s/statistics/%s", interface, counter[i]);
+		f = fopen(path, "re");
+		if (!f)
+			return false;
+		if (fgets(text, sizeof(text), f))
+			*out += strtoull(text, NULL, 10);
+		fclose(f);
+	}
+	return true;
+}
+
+/*
+ * Traffic of a service: that of its interface, by its part of the connections there.  To count its own
+ * packets would cost every packet something, for the sake of an estimate.
+ */
 static void measure_traffic(struct turn *t, int64_t now)
 {
 	struct observe *o = t->observe;
-	int64_t ms = now - o->bytes_at;
+	int64_t ms = now - o->octets_at;
 
-	if (ms < CONNS_IDLE_MS / 3)
+	if (ms < TRAFFIC_MS)
 		return;
 	for (unsigned int i = 0; i < t->conf.n_services; i++) {
-		struct rules_counters c;
-		uint64_t bytes;
+		uint64_t octets_now, conns = 0;
 
-		if (rules_counters(t->setup->rules, i, &c))
+		if (!octets(t->service[i].interface, &octets_now))
 			continue;
-		bytes = c.bytes_in + c.bytes_out;
-		/* A table made anew begins at zero. */
-		if (o->bytes_at && bytes >= o->bytes[i])
-			o->sample.kbps[i] = (uint32_t)((bytes - o->bytes[i]) * 8 / (uint64_t)ms);
-		o->bytes[i] = bytes;
+		for (unsigned int k = 0; k < t->conf.n_services; k++)
+			if (!strcmp(t->service[k].interface, t->service[i].interface))
+				conns += o->sample.conns[k];
+		o->sample.kbps[i] = 0;
+		if (o->octets_at && octets_now >= o->octets[i] && conns)
+			o->sample.kbps[i] = (uint32_t)((octets_now - o->octets[i]) * 8 / (uint64_t)ms *
+						       o->sample.conns[i] / conns);
+		o->octets[i] = octets_now;
 	}
-	o->bytes_at = now;
+	o->octets_at = now;
 }
 
 static void take_sample(struct turn *t, int64_t now)
