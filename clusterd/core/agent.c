@@ -729,6 +729,13 @@ int agent_order(struct agent *a, enum order_type type, unsigned int node, uint16
 	return 0;
 }
 
+uint32_t agent_preview(struct agent *a, enum order_type order, unsigned int node, uint16_t value,
+		       void (*cb)(void *arg, unsigned int service, uint32_t bucket, unsigned int from,
+				  unsigned int to), void *arg)
+{
+	return repl_preview(a->repl, order, node, value, cb, arg);
+}
+
 void agent_stop(struct agent *a, int64_t now)
 {
 	if (a->stopping)

@@ -175,6 +175,7 @@ static inline unsigned int events_of(const struct box *x, const char *name, stru
 {
 	unsigned int n = 0;
 
+	*last = (struct agent_event){ .service = -1 };
 	for (unsigned int i = x->n_event > 64 ? x->n_event - 64 : 0; i < x->n_event; i++)
 		if (!strcmp(x->events[i % 64], name)) {
 			n++;
