@@ -2,7 +2,7 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways doctor sched flowtab flow announce queue rules_sched policy
+TESTS := addr jhash buf conf assign repl repl_state weigh hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways ctl_plan notify log doctor sched flowtab flow announce queue rules_sched policy
 TESTS += registry host child
 TESTS += check
 
@@ -11,14 +11,15 @@ T_jhash      := util/jhash util/addr
 T_buf        := util/buf
 T_conf       := $(addprefix conf/,$(CONF)) util/addr
 T_assign     := core/assign util/jhash util/addr
-T_repl       := core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/assign core/types util/jhash util/addr util/buf
+T_repl       := core/repl core/repl_hold core/repl_layout core/repl_snap core/weigh core/msg core/assign core/types util/jhash util/addr util/buf
 T_repl_state := $(T_repl)
+T_weigh      := $(T_repl)
 T_hold       := $(T_repl)
 T_layout     := $(T_repl)
-T_inherit    := core/repl core/repl_hold core/repl_layout core/repl_snap core/compile core/msg core/assign core/types util/jhash util/addr util/buf
+T_inherit    := core/repl core/repl_hold core/repl_layout core/repl_snap core/weigh core/compile core/msg core/assign core/types util/jhash util/addr util/buf
 T_lease      := core/lease
 T_lease_peer := $(T_lease)
-T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_note core/agent_status core/agent_load core/agent_health core/report core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/compile core/assign core/types util/jhash util/addr util/buf
+T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_note core/agent_status core/agent_load core/agent_health core/report core/repl core/repl_hold core/repl_layout core/repl_snap core/weigh core/msg core/compile core/assign core/types util/jhash util/addr util/buf
 T_agent_layout := $(T_agent)
 T_agent_weigh := $(T_agent)
 T_report     := core/report
@@ -35,10 +36,13 @@ T_rules_stack := $(P_rules)
 T_rules_sched := $(P_rules)
 T_rules_enc := io/rules_enc $(P_rules)
 T_rules_lease := io/rules_lease io/rules_enc $(P_rules)
-T_compile    := core/compile core/repl core/repl_hold core/repl_layout core/repl_snap core/msg core/assign core/types util/jhash util/addr util/buf
+T_compile    := core/compile core/repl core/repl_hold core/repl_layout core/repl_snap core/weigh core/msg core/assign core/types util/jhash util/addr util/buf
 T_proto      := ctl/proto
 T_ctl        := $(addprefix ctl/,$(CTL) client render render_plan grid) conf/conf_table util/addr util/jhash util/log core/types
 T_ctl_ways   := $(T_ctl)
+T_ctl_plan   := $(T_ctl)
+T_notify     := plug/notify util/log
+T_log        := util/log
 T_doctor     := io/doctor ctl/doctor_net conf/conf_table util/addr
 T_announce   := io/announce util/addr util/log
 T_registry   := plug/registry plug/registry_conf $(addprefix conf/,$(CONF)) util/addr
