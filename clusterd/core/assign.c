@@ -69,7 +69,7 @@ unsigned int assign_heir(uint32_t bucket, uint32_t salt, const struct weights *w
 			continue;
 		hash = hash2(bucket, id, salt);
 		log = assign_neglog2(hash);
-		/* log / weight < best_log / best_weight, without dividing: 32 + 16 bits */
+		/* log / weight < best_log / best_weight, without dividing: 32 + 14 bits */
 		mine = log * best_weight;
 		theirs = best_log * w->w[id];
 		if (best == NOBODY || mine < theirs || (mine == theirs && hash < best_hash)) {
@@ -231,13 +231,36 @@ static const uint64_t *sort_keys(struct assign_scratch *s, uint32_t n)
 	return s->key[1];
 }
 
-uint32_t assign_share(const uint8_t *owner, const uint8_t *pinned, uint32_t buckets, uint32_t salt,
-		      const struct weights *w, uint8_t *next, struct assign_scratch *s)
+/*
+ * Carries the plan out with the buckets key[0..n), in their order, as far as it goes: with those in
+ * first[] or with the others.  No bucket is looked at twice, as 'next' may be 'owner'.
+ */
+static void give(struct plan *p, const uint64_t *key, uint32_t n, const uint8_t *first, bool others,
+		 const uint8_t *owner, uint8_t *next)
 {
 	unsigned int taker = 0;
+
+	for (uint32_t i = 0; i < n && p->moves; i++) {
+		uint32_t b = (uint32_t)key[i];
+
+		if (!(first && first[b]) != others || !p->give[owner[b]])
+			continue;
+		while (!p->take[taker])
+			taker++;
+		p->give[owner[b]]--;
+		p->take[taker]--;
+		p->moves--;
+		next[b] = (uint8_t)taker;
+	}
+}
+
+uint32_t assign_share(const uint8_t *owner, const uint8_t *pinned, const uint8_t *first,
+		      uint32_t buckets, uint32_t salt, const struct weights *w, uint8_t *next,
+		      struct assign_scratch *s)
+{
 	const uint64_t *key;
 	struct plan p;
-	uint32_t n, left;
+	uint32_t n, moves;
 
 	plan_moves(&p, owner, pinned, buckets, salt, w);
 	memmove(next, owner, buckets);
@@ -246,20 +269,10 @@ uint32_t assign_share(const uint8_t *owner, const uint8_t *pinned, uint32_t buck
 
 	n = collect(s, &p, owner, pinned, buckets, salt);
 	key = sort_keys(s, n);
-	left = p.moves;
-	for (uint32_t i = 0; left; i++) {
-		uint32_t b;
-
-		assert(i < n);
-		b = (uint32_t)key[i];
-		if (!p.give[owner[b]])
-			continue;
-		while (!p.take[taker])
-			taker++;
-		p.give[owner[b]]--;
-		p.take[taker]--;
-		next[b] = (uint8_t)taker;
-		left--;
-	}
-	return p.moves;
+	moves = p.moves;
+	if (first)
+		give(&p, key, n, first, false, owner, next);
+	give(&p, key, n, first, true, owner, next);
+	assert(!p.moves);
+	return moves;
 }

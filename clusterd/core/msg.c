@@ -22,3 +22,12 @@ bool msg_is_replicated(enum msg_type t)
 
 	return t > MSG_NONE && t < MSG_TYPES_N && replicated[t];
 }
+
+const char *fitness_str(enum fitness f)
+{
+	static const char *const names[FITNESS_N] = {
+		[FITNESS_UP] = "up", [FITNESS_WORKS] = "works", [FITNESS_DOWN] = "down",
+	};
+
+	return (unsigned int)f < FITNESS_N ? names[f] : "?";
+}

@@ -57,9 +57,10 @@ int repl_new(struct repl **out, const struct repl_params *p)
 	r->spare = new_tables(p);
 	r->owner = calloc(BUCKETS_MAX, 1);
 	r->pinned = calloc(BUCKETS_MAX, 1);
+	r->first = calloc(BUCKETS_MAX, 1);
 	r->next = calloc(BUCKETS_MAX, 1);
 	r->scratch = calloc(1, sizeof(*r->scratch));
-	if (!r->spare || !r->owner || !r->pinned || !r->next || !r->scratch) {
+	if (!r->spare || !r->owner || !r->pinned || !r->first || !r->next || !r->scratch) {
 		repl_free(r);
 		return -ENOMEM;
 	}
@@ -78,26 +79,38 @@ void repl_free(struct repl *r)
 	free(r->old_owner);
 	free(r->owner);
 	free(r->pinned);
+	free(r->first);
 	free(r->next);
 	free(r->scratch);
 	free(r);
 }
 
+static void even_factors(struct repl *r)
+{
+	for (unsigned int i = 0; i <= NODES_MAX; i++)
+		for (unsigned int s = 0; s < SERVICES_MAX; s++)
+			r->node[i].factor[s] = CLUSTERD_FACTOR_MAX;
+}
+
 void repl_reset(struct repl *r)
 {
-	r->epoch = r->lineage = r->config = r->dead = r->plan = r->closing = r->acks = r->alive = 0;
+	r->epoch = r->lineage = r->config = r->dead = r->plan = r->closing = r->acks = 0;
 	r->preparing = false;
 	r->layout = r->p.layout;
 	r->rehash_phase = REHASH_NONE;
 	r->rehash = r->rehash_acks = r->mixed = r->switched = 0;
 	memset(r->holder, 0, sizeof(r->holder));
-	memset(&r->hw, 0, sizeof(r->hw));
-	memset(&r->hw_next, 0, sizeof(r->hw_next));
+	memset(r->alive, 0, sizeof(r->alive));
+	memset(r->hw, 0, sizeof(r->hw));
+	memset(r->hw_next, 0, sizeof(r->hw_next));
+	memset(r->moved, 0, sizeof(r->moved));
 	memset(r->node, 0, sizeof(r->node));
 	for (unsigned int i = 0; i <= NODES_MAX; i++) {
 		r->node[i].weight_conf = 100;
 		r->node[i].weight_order = ORDER_AUTO;
+		r->node[i].ramp = RAMP_FULL;
 	}
+	even_factors(r);
 	for (unsigned int s = 0; s < r->p.n_services; s++)
 		memset(r->bucket[s], 0, r->layout.buckets * sizeof(*r->bucket[s]));
 }
@@ -134,47 +147,6 @@ bool repl_majority(const struct repl *r, uint64_t members)
 	uint64_t count = repl_all_nodes(r) & ~r->dead;
 
 	return r->p.ignore_quorum ? members != 0 : 2 * mask_count(members & count) > mask_count(count);
-}
-
-static uint16_t own_weight(const struct repl_node *n)
-{
-	if (n->state != NODE_ONLINE || n->drain || n->leaving)
-		return 0;
-	return n->weight_order == ORDER_AUTO ? n->weight_conf : n->weight_order;
-}
-
-/* What a plan would go by: returned nodes wait for 'failback', unless nobody else is left. */
-void repl_plan_weights(const struct repl *r, uint64_t without, struct weights *w)
-{
-	bool any = false;
-
-	memset(w, 0, sizeof(*w));
-	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
-		if (!r->node[i].hold_back && !mask_has(without, i)) {
-			w->w[i] = own_weight(&r->node[i]);
-			any |= w->w[i] != 0;
-		}
-	for (unsigned int i = 1; i <= r->p.n_nodes && !any; i++)
-		if (!mask_has(without, i))
-			w->w[i] = own_weight(&r->node[i]);
-}
-
-uint16_t repl_weight(const struct repl *r, unsigned int id)
-{
-	struct weights w;
-
-	repl_plan_weights(r, 0, &w);
-	return w.w[id];
-}
-
-uint64_t repl_weight_mask(const struct weights *w, unsigned int n_nodes)
-{
-	uint64_t m = 0;
-
-	for (unsigned int i = 1; i <= n_nodes; i++)
-		if (w->w[i])
-			m |= node_bit(i);
-	return m;
 }
 
 uint32_t repl_count(const struct repl *r, enum repl_phase phase, unsigned int owner,
@@ -221,7 +193,7 @@ uint32_t repl_draining(const struct repl *r, unsigned int service)
 
 unsigned int repl_heir(const struct repl *r, unsigned int service, uint32_t b, uint64_t lost)
 {
-	return assign_heir(b, r->p.salt[service], &r->hw, lost | ~r->alive);
+	return assign_heir(b, r->p.salt[service], &r->hw[service], lost | ~r->alive[service]);
 }
 
 /* While the plan's ACKs are outstanding some may still go by the old weights, some by the new. */
@@ -230,7 +202,7 @@ static bool is_heir(const struct repl *r, unsigned int service, uint32_t b, unsi
 {
 	if (repl_heir(r, service, b, lost) != self)
 		return false;
-	return !r->preparing || assign_heir(b, r->p.salt[service], &r->hw_next,
+	return !r->preparing || assign_heir(b, r->p.salt[service], &r->hw_next[service],
 					    lost | ~repl_online(r)) == self;
 }
 
@@ -260,6 +232,8 @@ bool repl_inherits(const struct repl *r, unsigned int service, uint32_t b, unsig
 
 /* ---- the effects of messages ---- */
 
+#define RAMP_START 100	/* of RAMP_FULL: where a slow start begins */
+
 static void settle(struct repl_bucket *k, unsigned int owner)
 {
 	*k = (struct repl_bucket){ .owner = (uint8_t)owner, .phase = PHASE_STABLE };
@@ -273,7 +247,7 @@ static void await_return(struct repl_bucket *k, unsigned int owner, unsigned int
 		k->other = NOBODY;
 }
 
-/* One bucket after the failure of 'gone', which is not in r->alive any more. */
+/* One bucket after the failure of 'gone', which is not in r->alive[service] any more. */
 static bool bucket_without(struct repl *r, unsigned int service, uint32_t b, unsigned int gone,
 			   bool crash)
 {
@@ -349,12 +323,37 @@ static void take_over(struct repl *r, unsigned int gone, bool crash, struct repl
 
 			if (bucket_without(r, s, b, gone, crash))
 				fx->tables = true;
-			if (owned)
-				taken[r->bucket[s][b].owner]++;
+			if (!owned)
+				continue;
+			taken[r->bucket[s][b].owner]++;
+			r->moved[s] = r->epoch + 1;
 		}
 	for (unsigned int i = 0; i <= r->p.n_nodes; i++)
 		if (taken[i])
 			repl_note(fx, NOTE_TAKEN, gone, i, taken[i], 0);
+}
+
+/* All know the plan for this service: from now on the parties move.  Returns how many buckets. */
+static uint32_t commit(struct repl *r, unsigned int s, uint64_t online)
+{
+	uint32_t n = 0;
+
+	r->hw[s] = r->hw_next[s];
+	r->alive[s] = online & repl_weight_mask(&r->hw[s], r->p.n_nodes);
+	for (uint32_t b = 0; b < r->layout.buckets; b++) {
+		struct repl_bucket *k = &r->bucket[s][b];
+
+		if (k->phase != PHASE_PREPARE)
+			continue;
+		n++;
+		if (k->owner == NOBODY) {
+			settle(k, k->other);
+			r->moved[s] = r->epoch + 1;
+		} else {
+			k->phase = PHASE_HANDOFF;
+		}
+	}
+	return n;
 }
 
 /* The end of PREPARE, when every admitted node's kernel knows the plan; and of the plan. */
@@ -370,21 +369,9 @@ static void advance_plan(struct repl *r, struct repl_fx *fx)
 			return;
 		r->preparing = false;
 		r->acks = 0;
-		r->hw = r->hw_next;
-		r->alive = online & repl_weight_mask(&r->hw, r->p.n_nodes);
 		fx->tables = fx->changed = true;
 		for (unsigned int s = 0; s < r->p.n_services; s++)
-			for (uint32_t b = 0; b < r->layout.buckets; b++) {
-				struct repl_bucket *k = &r->bucket[s][b];
-
-				if (k->phase != PHASE_PREPARE)
-					continue;
-				moved++;
-				if (k->owner == NOBODY)
-					settle(k, k->other);
-				else
-					k->phase = PHASE_HANDOFF;
-			}
+			moved += commit(r, s, online);
 		if (moved)
 			repl_note(fx, NOTE_MOVED, NOBODY, NOBODY, moved, 0);
 		else
@@ -414,10 +401,14 @@ static void fail_node(struct repl *r, unsigned int id, enum fail_kind why, unsig
 
 	repl_note(fx, NOTE_FAILED, id, by, n->term, why);
 	n->state = NODE_FAILED;
-	n->leaving = false;
+	n->leaving = n->returning = false;
+	n->ramp = RAMP_FULL;
+	repl_forget_verdicts(r, id);
 	repl_layout_without(r, id, why == FAIL_CRASH);
-	r->alive &= ~node_bit(id);
-	r->hw_next.w[id] = 0;
+	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		r->alive[s] &= ~node_bit(id);
+		r->hw_next[s].w[id] = 0;
+	}
 	r->acks &= ~node_bit(id);
 	take_over(r, id, why == FAIL_CRASH, fx);
 	advance_plan(r, fx);
@@ -462,6 +453,8 @@ static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	}
 	if (!r->lineage)
 		r->lineage = (m->incarnation & ~UINT64_C(63)) | (m->from - 1u);
+	if (r->config != m->u.ready.config)	/* other policies, perhaps */
+		even_factors(r);
 	r->config = m->u.ready.config;
 	r->dead &= ~node_bit(m->from);
 	n->state = NODE_ONLINE;
@@ -469,10 +462,16 @@ static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	n->incarnation = m->incarnation;
 	n->term = new_term(r);
 	n->weight_conf = m->u.ready.weight;
-	n->hold_back = m->u.ready.hold_back && n->ever && !repl_count(r, PHASE_GRACE, NOBODY, m->from);
 	uint32_t returned = n->ever;
+	/* Who is awaited by its connections gets its very buckets back, and at once. */
+	bool late = returned && !repl_count(r, PHASE_GRACE, NOBODY, m->from);
 
+	n->hold_back = m->u.ready.hold_back && late;
+	n->ramp = m->u.ready.slow && late ? RAMP_START : RAMP_FULL;
+	n->returning = returned;
 	n->ever = true;
+	memset(n->health, FITNESS_UP, sizeof(n->health));
+	repl_forget_verdicts(r, m->from);
 	repl_layout_admitted(r, m->from);
 	memset(n->link, 0, sizeof(n->link));
 	memcpy(n->link, m->u.ready.link, m->u.ready.n_links * sizeof(n->link[0]));
@@ -495,66 +494,28 @@ static void apply_bye(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	fx->changed = fx->tables = true;
 }
 
-/* Fills r->next for one service; returns the number of buckets that a plan would move. */
-static uint32_t share(struct repl *r, unsigned int s, const struct weights *w)
-{
-	uint32_t restored = 0;
-
-	for (uint32_t b = 0; b < r->layout.buckets; b++) {
-		const struct repl_bucket *k = &r->bucket[s][b];
-		/* A crashed node is back in time for its connections: it gets its very buckets. */
-		bool restore = k->phase == PHASE_GRACE && w->w[k->other];
-
-		r->owner[b] = restore ? k->other : k->owner;
-		r->pinned[b] = k->phase != PHASE_STABLE;
-		restored += restore;
-	}
-	return restored + assign_share(r->owner, r->pinned, r->layout.buckets, r->p.salt[s], w, r->next,
-				       r->scratch);
-}
-
-bool repl_plan_needed(struct repl *r)
-{
-	struct weights w;
-	uint8_t holder[HOLDERS_MAX];
-
-	if (r->plan || r->rehash_phase != REHASH_NONE)
-		return false;
-	repl_plan_weights(r, 0, &w);
-	uint64_t mask = repl_weight_mask(&w, r->p.n_nodes);
-
-	if (!mask)
-		return false;
-	if (mask != r->alive || memcmp(&w, &r->hw, sizeof(w)))
-		return true;
-	for (unsigned int s = 0; s < r->p.n_services; s++)
-		if (share(r, s, &w))
-			return true;
-	return repl_hold_plan(r, holder);
-}
-
 static void apply_plan(struct repl *r, const struct msg *m, struct repl_fx *fx)
 {
 	uint32_t n = 0;
 
 	if (!repl_plan_needed(r))
 		return;
-	repl_plan_weights(r, 0, &r->hw_next);
 	for (unsigned int s = 0; s < r->p.n_services; s++) {
-		share(r, s, &r->hw_next);
+		repl_plan_weights(r, s, 0, &r->hw_next[s]);
+		repl_share(r, s, &r->hw_next[s]);
 		for (uint32_t b = 0; b < r->layout.buckets; b++) {
 			struct repl_bucket *k = &r->bucket[s][b];
-			bool restore = k->phase == PHASE_GRACE && r->hw_next.w[k->other];
+			unsigned int to = repl_goes_to(r, s, b, &r->hw_next[s]);
 
-			if (!restore && (k->phase != PHASE_STABLE || r->next[b] == k->owner ||
-					 r->next[b] == NOBODY))
+			if (to == NOBODY)
 				continue;
 			n++;
-			k->other = restore ? k->other : r->next[b];
+			k->flows = k->phase == PHASE_GRACE;
+			k->other = (uint8_t)to;
 			k->phase = PHASE_PREPARE;
-			k->flows = restore;
 		}
 	}
+	repl_forget_idle(r);
 	repl_hold_plan(r, r->holder);
 	r->plan = r->epoch + 1;
 	r->preparing = true;
@@ -575,6 +536,7 @@ static void apply_left(struct repl *r, const struct msg *m, struct repl_fx *fx)
 				continue;
 			*k = (struct repl_bucket){ .owner = k->other, .other = k->owner,
 						   .phase = PHASE_ADOPT };
+			r->moved[s] = r->epoch + 1;
 			fx->changed = fx->tables = true;
 		}
 }
@@ -663,23 +625,24 @@ static int apply_order(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	n = &r->node[id <= r->p.n_nodes ? id : 0];
 	before = repl_node_digest(r, n);
 	switch ((enum order_type)m->u.order.type) {
+	case ORDER_FAILBACK:
+		for (unsigned int i = 1; i <= r->p.n_nodes; i++)
+			fx->changed |= r->node[i].hold_back;
+		repl_set_order(r, ORDER_FAILBACK, NOBODY, 0);
+		break;
 	case ORDER_DRAIN:
-		n->drain = true;
-		break;
 	case ORDER_UNDRAIN:
-		n->drain = n->hold_back = false;
-		break;
 	case ORDER_WEIGHT:
-		n->weight_order = m->u.order.value > 1000 ? ORDER_AUTO : m->u.order.value;
+		repl_set_order(r, m->u.order.type, id, m->u.order.value);
 		break;
 	case ORDER_CONF_WEIGHT:
-		n->weight_conf = m->u.order.value > 1000 ? 1000 : m->u.order.value;
+		n->weight_conf = m->u.order.value > WEIGHT_MAX ? WEIGHT_MAX : m->u.order.value;
 		break;
-	case ORDER_FAILBACK:
-		for (unsigned int i = 1; i <= r->p.n_nodes; i++) {
-			fx->changed |= r->node[i].hold_back;
-			r->node[i].hold_back = false;
-		}
+	case ORDER_RAMP:
+		if (m->u.order.value < 1 || m->u.order.value > RAMP_FULL)
+			return -EBADMSG;
+		if (n->state == NODE_ONLINE && m->u.order.value > n->ramp)
+			n->ramp = m->u.order.value;
 		break;
 	case ORDER_LEAVE:
 		n->leaving = n->state == NODE_ONLINE && n->incarnation == m->incarnation;
@@ -714,16 +677,13 @@ static void apply_ack(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	advance_plan(r, fx);
 }
 
-int repl_apply(struct repl *r, const struct msg *m, struct repl_fx *fx)
+static int apply_message(struct repl *r, const struct msg *m, struct repl_fx *fx)
 {
 	int err = 0;
 
-	memset(fx, 0, sizeof(*fx));
-	if (m->from < 1 || m->from > r->p.n_nodes || !msg_is_replicated(m->type))
-		return -EBADMSG;
 	switch (m->type) {
 	case MSG_READY:
-		if (m->u.ready.n_links > SERVICES_MAX)
+		if (m->u.ready.n_links > SERVICES_MAX || m->u.ready.weight > WEIGHT_MAX)
 			return -EBADMSG;
 		apply_ready(r, m, fx);
 		break;
@@ -764,6 +724,16 @@ int repl_apply(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	case MSG_UNMIXED:
 		repl_apply_unmixed(r, m, fx);
 		break;
+	case MSG_REWEIGH:
+		err = repl_apply_reweigh(r, m, fx);
+		break;
+	case MSG_IDLE:
+		err = repl_apply_idle(r, m, fx);
+		break;
+	case MSG_HEALTH:
+		err = repl_apply_health(r, m, fx);
+		break;
+	case MSG_LOAD:
 	case MSG_NONE:
 	case MSG_ROUND:
 	case MSG_STATE:
@@ -774,10 +744,38 @@ int repl_apply(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	case MSG_TYPES_N:
 		return -EBADMSG;
 	}
-	if (fx->changed) {
-		repl_layout_step(r, fx);
-		fx->tables |= repl_hold(r);
-		r->epoch++;
-	}
+	return err;
+}
+
+/* What follows from a change, whichever it was. */
+static void follow(struct repl *r, const struct repl_look *before, struct repl_fx *fx)
+{
+	struct repl_look after;
+
+	repl_health_step(r, fx);
+	if (before->plan && !r->plan)
+		repl_share_back(r, fx);
+	repl_layout_step(r, fx);
+	fx->tables |= repl_hold(r);
+	repl_look(r, &after);
+	fx->tables |= after.serve != before->serve || after.sorry != before->sorry;
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		if ((after.sorry ^ before->sorry) & (1u << s))
+			repl_note(fx, NOTE_SORRY, NOBODY, NOBODY, s, after.sorry >> s & 1);
+	r->epoch++;
+}
+
+int repl_apply(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	struct repl_look before;
+	int err;
+
+	memset(fx, 0, sizeof(*fx));
+	if (m->from < 1 || m->from > r->p.n_nodes || !msg_is_replicated(m->type))
+		return -EBADMSG;
+	repl_look(r, &before);
+	err = apply_message(r, m, fx);
+	if (fx->changed)
+		follow(r, &before, fx);
 	return err;
 }

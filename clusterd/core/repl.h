@@ -37,6 +37,19 @@
  *   SWITCH --all ACK--> MIXED --all UNMIXED--> NONE
  *   FREEZE, SWITCH: nobody takes new flows, nobody is admitted.  SWITCH, MIXED: the new layout is in
  *   force; what lives elsewhere by the old one goes on there.  No plan begins before it is over.
+ *
+ * Weights follow what nodes say of themselves, and buckets follow the weights by plans only:
+ *
+ *   HEALTH   A node says it of itself.  Its right neighbour in the ring may say DOWN of it too, which
+ *            stands as long as it is that neighbour and another node is fit.  A new process is UP.
+ *   REWEIGH  The policy is asked about the admitted nodes with a weight of their own.  What it wants is
+ *            scaled so that the largest factor is 1000.  Nothing changes if it gives more than 1000 or
+ *            all 0, nor if less than a quarter of 'step' would move and no factor goes to or from 0.
+ *            The factors go there at once in a 'direct' service; else as far as 'step' of the
+ *            buckets go (at least one), in a straight line between the old and the new factors.
+ *            But a factor that goes to 0 is at least halved each time, whatever that moves.
+ *   IDLE     These buckets go first in the next plan.  Void if a bucket of the service, or the layout,
+ *            has changed its owner since the flows were counted.
  */
 
 #include <stdbool.h>
@@ -116,8 +129,9 @@ struct repl_note {
 	uint32_t n;		/* buckets */
 	/*
 	 * ADMITTED: 1 = it was here before; FAILED: fail_kind; ORDER: order_type; HEALTH (n: service;
-	 * by: who says so): enum fitness; SORRY (n: service): 1 = no node is fit for it, 0 = over;
-	 * REWEIGH (n: service): 1 = buckets will move.
+	 * by: who says so; NOBODY: its neighbour does not say DOWN any more): enum fitness; SORRY (n:
+	 * service): 1 = no node is fit for it, 0 = over; REWEIGH (n: service; by: whose message; node:
+	 * NOBODY, and once more for each node whose factor goes to or from 0): 1 = buckets will move.
 	 */
 	uint32_t arg;
 };
@@ -162,16 +176,20 @@ uint64_t repl_dead(const struct repl *r);	/* mask of nodes that the operator dec
  * That PLAN would use for the buckets of that service: weight by configuration or order, x slow start
  * x the policy's factor, x WEIGHT_SCALE; 0 while the service is not fit there.  If no node is fit for
  * it, as if all were: the buckets are then spread for what repl_sorry() says.  In a 'direct' service
- * health and factor do not count: its owners only direct.
+ * health and factor do not count: its owners only direct.  A fit node that waits for failback, or has
+ * factor 0, goes before one that is not fit.
  */
 uint16_t repl_weight(const struct repl *r, unsigned int service, unsigned int id);
 /* The share of new connections that a scheduler should give it; 0: none.  Same scale. */
 uint16_t repl_serve_weight(const struct repl *r, unsigned int service, unsigned int id);
 /* The node's own, 0..1000, whatever its services: by configuration or order, 0 if drained or not admitted. */
 uint16_t repl_node_weight(const struct repl *r, unsigned int id);
-/* Fit to serve: by its own checks, and its neighbour's. */
+/* Fit to serve: by its own checks, and its neighbour's.  Admitted or not. */
 bool repl_fit(const struct repl *r, unsigned int service, unsigned int id);
-/* No admitted node is fit for the service (and one is admitted). */
+/*
+ * No node that may get work is fit for the service.  If none may get any (all are drained), no
+ * admitted one; false if none is admitted.
+ */
 bool repl_sorry(const struct repl *r, unsigned int service);
 /*
  * Would this REWEIGH change anything?  The coordinator asks before it multicasts one.  Scratch use only.
@@ -185,8 +203,9 @@ bool repl_reweigh_needed(struct repl *r, const struct msg *m);
 void repl_ring(const struct repl *r, unsigned int id, unsigned int *left, unsigned int *right);
 
 /*
- * Dry run: what would move if 'order' (DRAIN, UNDRAIN, WEIGHT, FAILBACK) came now, by a plan that
- * nothing disturbs.  'cb' is called for each bucket that would change its owner.  Returns how many.
+ * Dry run: what would move if 'order' (DRAIN, UNDRAIN, WEIGHT, FAILBACK; others: nothing) came now, by a
+ * plan that nothing disturbs.  'cb' (may be NULL) is called for each bucket that would change its
+ * owner, and must not change 'r'; 'from' may be NOBODY.  Returns how many.
  * Scratch use only, state unchanged.
  */
 uint32_t repl_preview(struct repl *r, enum order_type order, unsigned int node, uint16_t value,

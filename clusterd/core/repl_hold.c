@@ -46,7 +46,7 @@ void repl_holders(const struct repl *r, uint64_t lost, uint8_t holder[HOLDERS_MA
 	unsigned int count[NODES_MAX + 1] = { 0 };
 	struct weights w;
 
-	repl_plan_weights(r, ~online, &w);
+	repl_node_weights(r, ~online, &w);
 	among = repl_weight_mask(&w, r->p.n_nodes);
 	if (!among)
 		among = keep;
@@ -100,7 +100,7 @@ bool repl_hold_plan(const struct repl *r, uint8_t holder[HOLDERS_MAX])
 	struct weights w;
 	uint64_t among;
 
-	repl_plan_weights(r, 0, &w);
+	repl_node_weights(r, 0, &w);
 	among = repl_weight_mask(&w, r->p.n_nodes);
 	memmove(holder, r->holder, sizeof(r->holder));
 	if (!among)

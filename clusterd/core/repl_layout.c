@@ -51,13 +51,6 @@ void repl_note(struct repl_fx *fx, enum repl_note_type type, unsigned int node, 
 
 /* ---- messages ---- */
 
-static bool admitted(const struct repl *r, const struct msg *m)
-{
-	const struct repl_node *n = &r->node[m->from];
-
-	return n->state == NODE_ONLINE && n->incarnation == m->incarnation;
-}
-
 static void forget(struct repl_node *n)
 {
 	n->proposed = false;
@@ -71,7 +64,7 @@ int repl_apply_layout(struct repl *r, const struct msg *m, struct repl_fx *fx)
 
 	if (!layout_valid(&m->u.layout))
 		return -EBADMSG;
-	if (!admitted(r, m))
+	if (!repl_admitted(r, m))
 		return 0;
 	forget(n);
 	if (!layout_equal(&m->u.layout, &r->layout)) {
@@ -86,7 +79,7 @@ int repl_apply_layout(struct repl *r, const struct msg *m, struct repl_fx *fx)
 
 void repl_apply_rehash_ack(struct repl *r, const struct msg *m, struct repl_fx *fx)
 {
-	if (!m->u.plan.plan || m->u.plan.plan != repl_rehash_ack(r) || !admitted(r, m) ||
+	if (!m->u.plan.plan || m->u.plan.plan != repl_rehash_ack(r) || !repl_admitted(r, m) ||
 	    mask_has(r->rehash_acks, m->from))
 		return;
 	r->rehash_acks |= node_bit(m->from);
@@ -95,7 +88,7 @@ void repl_apply_rehash_ack(struct repl *r, const struct msg *m, struct repl_fx *
 
 void repl_apply_unmixed(struct repl *r, const struct msg *m, struct repl_fx *fx)
 {
-	if (r->rehash_phase != REHASH_MIXED || m->u.unmixed.rehash != r->rehash || !admitted(r, m) ||
+	if (r->rehash_phase != REHASH_MIXED || m->u.unmixed.rehash != r->rehash || !repl_admitted(r, m) ||
 	    !mask_has(r->mixed, m->from))
 		return;
 	r->mixed &= ~node_bit(m->from);
@@ -148,6 +141,7 @@ static bool at_rest(const struct repl *r)
 
 static void freeze(struct repl *r, const struct repl_node *first, struct repl_fx *fx)
 {
+	repl_forget_idle(r);
 	r->coming = first->wanted;
 	r->rehash_phase = REHASH_FREEZE;
 	r->rehash = r->epoch + 1;

@@ -3,8 +3,8 @@
 #define CLUSTERD_CORE_REPL_PRIV_H
 
 /*
- * Shared by repl.c (messages), repl_hold.c (holders), repl_layout.c (change of the layout) and
- * repl_snap.c (digest, snapshot, invariants).
+ * Shared by repl.c (messages), weigh.c (weights), repl_hold.c (holders), repl_layout.c (change of the
+ * layout) and repl_snap.c (digest, snapshot, invariants).
  */
 
 #include "core/repl.h"
@@ -16,8 +16,11 @@ struct repl {
 	bool preparing;			/* the plan waits for ACKs: both sets of weights count */
 	uint64_t closing;		/* all has moved, the plan waits for ACKs of that: since then; else 0 */
 	uint64_t acks;
-	uint64_t alive;			/* nodes that can be heirs: had weight at the last commit, not failed since */
-	struct weights hw, hw_next;	/* behind heir(): committed, and by the plan under way */
+	/* By service: nodes that can be heirs: had weight at the last commit, not failed since; */
+	uint64_t alive[SERVICES_MAX];
+	/* ... the weights behind heir(): committed, and by the plan under way; */
+	struct weights hw[SERVICES_MAX], hw_next[SERVICES_MAX];
+	uint64_t moved[SERVICES_MAX];	/* ... epoch in which a bucket changed its owner last */
 	struct repl_node node[NODES_MAX + 1];
 	uint8_t holder[HOLDERS_MAX];
 	/* The layout in force, and the rehash under way: its epoch; who has ACKed (FREEZE, SWITCH), ... */
@@ -35,7 +38,7 @@ struct repl {
 	struct repl_bucket *bucket[SERVICES_MAX];
 	uint8_t *old_owner;		/* SWITCH, MIXED: [service][BUCKETS_MAX] */
 	/* room to work */
-	uint8_t *owner, *pinned, *next;
+	uint8_t *owner, *pinned, *first, *next;
 	struct assign_scratch *scratch;
 	struct repl *spare;		/* where a snapshot is read to; has none of these itself */
 };
@@ -49,8 +52,47 @@ uint64_t repl_mix(uint64_t h, uint64_t v);
 /* Differs when a field of the node does; padding does not count. */
 uint64_t repl_node_digest(const struct repl *r, const struct repl_node *n);
 
-/* What a plan would go by, if the nodes in 'without' were not admitted. */
-void repl_plan_weights(const struct repl *r, uint64_t without, struct weights *w);
+/* The sender of 'm' is admitted, as the very process that sent it. */
+static inline bool repl_admitted(const struct repl *r, const struct msg *m)
+{
+	const struct repl_node *n = &r->node[m->from];
+
+	return n->state == NODE_ONLINE && n->incarnation == m->incarnation;
+}
+
+/* weigh.c */
+#define WEIGHT_MAX 1000		/* of a node, by configuration or order */
+/* By configuration or order; 0: it gets no new work. */
+uint16_t repl_own_weight(const struct repl_node *n);
+/* What a plan would go by for the buckets of a service, if the nodes in 'without' were not admitted. */
+void repl_plan_weights(const struct repl *r, unsigned int service, uint64_t without,
+		       struct weights *w);
+/* The nodes' own, whatever the services: returned ones wait for 'failback', unless nobody else is left. */
+void repl_node_weights(const struct repl *r, uint64_t without, struct weights *w);
+/* Fills r->next for one service; returns the number of buckets that a plan would move. */
+uint32_t repl_share(struct repl *r, unsigned int s, const struct weights *w);
+/* After that: the node to which a plan would move the bucket, NOBODY if it stays. */
+unsigned int repl_goes_to(const struct repl *r, unsigned int s, uint32_t b, const struct weights *w);
+/* DRAIN, UNDRAIN, WEIGHT and FAILBACK (any node id); other orders: nothing. */
+void repl_set_order(struct repl *r, enum order_type order, unsigned int node, uint16_t value);
+/* A plan has ended: who has its share back? */
+void repl_share_back(struct repl *r, struct repl_fx *fx);
+int repl_apply_health(struct repl *r, const struct msg *m, struct repl_fx *fx);
+int repl_apply_idle(struct repl *r, const struct msg *m, struct repl_fx *fx);
+int repl_apply_reweigh(struct repl *r, const struct msg *m, struct repl_fx *fx);
+/* What others said of 'id', and it of others, is void: it is another process, or none. */
+void repl_forget_verdicts(struct repl *r, unsigned int id);
+/* May what a neighbour said (seen_down) still count? */
+bool repl_verdict_stands(const struct repl *r, unsigned int service, unsigned int id);
+/* After any other change: no verdict that may not count. */
+void repl_health_step(struct repl *r, struct repl_fx *fx);
+void repl_forget_idle(struct repl *r);
+/* What may change by any message, and matters to the rules or is to be told. */
+struct repl_look {
+	uint64_t plan, serve;		/* serve: digest of the schedulers' weights */
+	uint32_t sorry;			/* bit per service */
+};
+void repl_look(const struct repl *r, struct repl_look *l);
 
 /* repl_hold.c */
 /* After any other change: no VIP without a holder that may be one.  True if that changed something. */

@@ -6,7 +6,7 @@
 #include "core/repl_priv.h"
 #include "util/buf.h"
 
-#define SNAPSHOT_VERSION 2
+#define SNAPSHOT_VERSION 3
 
 uint64_t repl_mix(uint64_t h, uint64_t v)
 {
@@ -40,11 +40,14 @@ static uint64_t mix_node(uint64_t h, const struct repl_node *n, unsigned int n_s
 {
 	h = repl_mix(h, (uint64_t)n->state | (uint64_t)n->drain << 8 | (uint64_t)n->leaving << 9 |
 		   (uint64_t)n->hold_back << 10 | (uint64_t)n->ever << 11 | (uint64_t)n->refused << 12 |
-		   (uint64_t)n->proposed << 13 |
-		   (uint64_t)n->weight_conf << 16 | (uint64_t)n->weight_order << 32);
+		   (uint64_t)n->proposed << 13 | (uint64_t)n->returning << 14 |
+		   (uint64_t)n->weight_conf << 16 | (uint64_t)n->weight_order << 32 |
+		   (uint64_t)n->ramp << 48);
 	h = repl_mix(repl_mix(h, n->term), n->incarnation);
 	h = mix_layout(h, &n->wanted);
 	for (unsigned int s = 0; s < n_services; s++) {
+		h = repl_mix(h, (uint64_t)n->health[s] | (uint64_t)n->seen_down[s] << 8 |
+			   (uint64_t)n->factor[s] << 16);
 		for (unsigned int i = 0; i < 6; i++)
 			h = repl_mix(h, n->link[s].mac[i]);
 		h = mix_addr(mix_addr(h, &n->link[s].addr4), &n->link[s].addr6);
@@ -72,12 +75,15 @@ uint64_t repl_digest(const struct repl *r)
 	uint64_t h = repl_mix(repl_mix(repl_mix(r->p.n_vips, r->p.n_nodes), r->p.n_services), r->epoch);
 
 	h = repl_mix(repl_mix(repl_mix(h, r->lineage), r->config), r->dead);
-	h = repl_mix(repl_mix(repl_mix(repl_mix(h, r->plan), r->preparing ? 1 : r->closing), r->acks), r->alive);
+	h = repl_mix(repl_mix(repl_mix(h, r->plan), r->preparing ? 1 : r->closing), r->acks);
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		h = repl_mix(repl_mix(h, r->alive[s]), r->moved[s]);
 	h = mix_rehash(mix_layout(h, &r->layout), r);
 	for (unsigned int v = 0; v < r->p.n_vips; v++)
 		h = repl_mix(h, r->holder[v]);
 	for (unsigned int i = 1; i <= r->p.n_nodes; i++) {
-		h = repl_mix(h, (uint64_t)r->hw.w[i] << 16 | r->hw_next.w[i]);
+		for (unsigned int s = 0; s < r->p.n_services; s++)
+			h = repl_mix(h, (uint64_t)r->hw[s].w[i] << 16 | r->hw_next[s].w[i]);
 		h = mix_node(h, &r->node[i], r->p.n_services);
 	}
 	for (unsigned int s = 0; s < r->p.n_services; s++)
@@ -86,14 +92,15 @@ uint64_t repl_digest(const struct repl *r)
 
 			h = repl_mix(h, (uint64_t)k->owner | (uint64_t)k->other << 8 |
 				   (uint64_t)k->phase << 16 | (uint64_t)k->flows << 24 |
-				   (uint64_t)k->since << 32);
+				   (uint64_t)k->idle << 25 | (uint64_t)k->since << 32);
 		}
 	return h;
 }
 
 size_t repl_save_max(const struct repl *r)
 {
-	return 512 + HOLDERS_MAX + (size_t)r->p.n_nodes * (96 + r->p.n_services * 64u) +
+	return 512 + HOLDERS_MAX + r->p.n_services * 16u +
+	       (size_t)r->p.n_nodes * (96 + r->p.n_services * 64u) +
 	       (size_t)r->p.n_services * BUCKETS_MAX * 8;
 }
 
@@ -125,18 +132,22 @@ static void save_node(const struct repl *r, struct buf_w *w, unsigned int i)
 {
 	const struct repl_node *n = &r->node[i];
 
-	buf_put16(w, r->hw.w[i]);
-	buf_put16(w, r->hw_next.w[i]);
 	buf_put8(w, n->state);
 	buf_put8(w, (uint8_t)(n->drain | n->leaving << 1 | n->hold_back << 2 | n->ever << 3 |
-			      n->refused << 4 | n->proposed << 5));
+			      n->refused << 4 | n->proposed << 5 | n->returning << 6));
 	buf_put16(w, n->weight_conf);
 	buf_put16(w, n->weight_order);
+	buf_put16(w, n->ramp);
 	buf_put32(w, n->term);
 	buf_put64(w, n->incarnation);
 	if (n->proposed)
 		put_layout(w, &n->wanted);
 	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		buf_put16(w, r->hw[s].w[i]);
+		buf_put16(w, r->hw_next[s].w[i]);
+		buf_put8(w, n->health[s]);
+		buf_put8(w, n->seen_down[s]);
+		buf_put16(w, n->factor[s]);
 		buf_put(w, n->link[s].mac, 6);
 		put_addr(w, &n->link[s].addr4);
 		put_addr(w, &n->link[s].addr6);
@@ -177,7 +188,10 @@ size_t repl_save(const struct repl *r, uint8_t *buf, size_t size)
 	buf_put8(&w, r->preparing);
 	buf_put64(&w, r->closing);
 	buf_put64(&w, r->acks);
-	buf_put64(&w, r->alive);
+	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		buf_put64(&w, r->alive[s]);
+		buf_put64(&w, r->moved[s]);
+	}
 	save_rehash(r, &w);
 	buf_put16(&w, r->p.n_vips);
 	buf_put(&w, r->holder, r->p.n_vips);
@@ -188,7 +202,7 @@ size_t repl_save(const struct repl *r, uint8_t *buf, size_t size)
 			const struct repl_bucket *k = &r->bucket[s][b];
 
 			buf_put8(&w, k->owner);
-			buf_put8(&w, (uint8_t)(k->phase | k->flows << 4));
+			buf_put8(&w, (uint8_t)(k->phase | k->flows << 4 | k->idle << 5));
 			if (k->phase != PHASE_STABLE) {
 				buf_put8(&w, k->other);
 				buf_put32(&w, k->since);
@@ -201,8 +215,6 @@ static void load_node(struct repl *r, struct buf_r *b, unsigned int i, bool *bad
 {
 	struct repl_node *n = &r->node[i];
 
-	r->hw.w[i] = buf_get16(b);
-	r->hw_next.w[i] = buf_get16(b);
 	n->state = buf_get8(b);
 	uint8_t f = buf_get8(b);
 
@@ -212,15 +224,22 @@ static void load_node(struct repl *r, struct buf_r *b, unsigned int i, bool *bad
 	n->ever = f >> 3 & 1;
 	n->refused = f >> 4 & 1;
 	n->proposed = f >> 5 & 1;
+	n->returning = f >> 6 & 1;
 	n->weight_conf = buf_get16(b);
 	n->weight_order = buf_get16(b);
+	n->ramp = buf_get16(b);
 	n->term = buf_get32(b);
 	n->incarnation = buf_get64(b);
 	memset(&n->wanted, 0, sizeof(n->wanted));
 	if (n->proposed)
 		get_layout(b, &n->wanted);
-	*bad |= n->state > NODE_FAILED || f > 63;
+	*bad |= n->state > NODE_FAILED || f > 127;
 	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		r->hw[s].w[i] = buf_get16(b);
+		r->hw_next[s].w[i] = buf_get16(b);
+		n->health[s] = buf_get8(b);
+		n->seen_down[s] = buf_get8(b);
+		n->factor[s] = buf_get16(b);
 		buf_get(b, n->link[s].mac, 6);
 		get_addr(b, &n->link[s].addr4);
 		get_addr(b, &n->link[s].addr6);
@@ -235,11 +254,12 @@ static void load_bucket(struct repl_bucket *k, struct buf_r *b, unsigned int n_n
 
 	k->phase = f & 15;
 	k->flows = f >> 4 & 1;
+	k->idle = f >> 5 & 1;
 	if (k->phase != PHASE_STABLE) {
 		k->other = buf_get8(b);
 		k->since = buf_get32(b);
 	}
-	*bad |= k->owner > n_nodes || k->other > n_nodes || k->phase >= PHASES_N || f > 31;
+	*bad |= k->owner > n_nodes || k->other > n_nodes || k->phase >= PHASES_N || f > 63;
 }
 
 static bool load_rehash(struct repl *r, struct buf_r *b)
@@ -293,8 +313,12 @@ static bool load_all(struct repl *r, struct buf_r *b)
 	r->preparing = buf_get8(b) != 0;
 	r->closing = buf_get64(b);
 	r->acks = buf_get64(b);
-	r->alive = buf_get64(b);
-	bad |= ((r->dead | r->acks | r->alive) & ~repl_all_nodes(r)) != 0;
+	bad |= ((r->dead | r->acks) & ~repl_all_nodes(r)) != 0;
+	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		r->alive[s] = buf_get64(b);
+		r->moved[s] = buf_get64(b);
+		bad |= (r->alive[s] & ~repl_all_nodes(r)) != 0;
+	}
 	if (!load_rehash(r, b) || buf_get16(b) != r->p.n_vips)
 		return false;
 	buf_get(b, r->holder, r->p.n_vips);
@@ -320,6 +344,7 @@ int repl_load(struct repl *r, const uint8_t *buf, size_t size)
 	t->old_owner = keep.old_owner;
 	r->owner = keep.owner;
 	r->pinned = keep.pinned;
+	r->first = keep.first;
 	r->next = keep.next;
 	r->scratch = keep.scratch;
 	r->spare = t;
@@ -343,51 +368,84 @@ static bool holders_sound(const struct repl *r, uint64_t online)
 /* Between two plans a bucket only waits for a node that crashed. */
 static bool bucket_sound(const struct repl *r, const struct repl_bucket *k)
 {
-	return r->rehash_phase == REHASH_NONE || k->phase == PHASE_STABLE || k->phase == PHASE_GRACE;
+	if (r->rehash_phase != REHASH_NONE)
+		return (k->phase == PHASE_STABLE || k->phase == PHASE_GRACE) && !k->idle;
+	return !k->idle || (k->phase == PHASE_STABLE && k->owner != NOBODY);
+}
+
+static bool node_sound(const struct repl *r, unsigned int id)
+{
+	const struct repl_node *n = &r->node[id];
+	bool online = n->state == NODE_ONLINE;
+
+	if (n->weight_conf > WEIGHT_MAX || (n->weight_order > WEIGHT_MAX && n->weight_order != ORDER_AUTO))
+		return false;
+	if (n->ramp < 1 || n->ramp > RAMP_FULL || (!online && (n->ramp != RAMP_FULL || n->returning)))
+		return false;
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		if (r->hw[s].w[id] > WEIGHT_MAX * WEIGHT_SCALE ||
+		    r->hw_next[s].w[id] > WEIGHT_MAX * WEIGHT_SCALE ||
+		    n->factor[s] > CLUSTERD_FACTOR_MAX || n->health[s] >= FITNESS_N ||
+		    (n->seen_down[s] != NOBODY && !repl_verdict_stands(r, s, id)))
+			return false;
+	return true;
+}
+
+/* Who may be an heir, now or when the plan is known to all. */
+static uint64_t heirs(const struct repl *r, unsigned int s)
+{
+	return r->alive[s] | (r->preparing ? repl_weight_mask(&r->hw_next[s], r->p.n_nodes) : 0);
+}
+
+static bool phase_sound(const struct repl *r, const struct repl_bucket *k, uint64_t online,
+			uint64_t heir)
+{
+	bool owned = mask_has(online, k->owner), other = mask_has(online, k->other);
+
+	switch ((enum repl_phase)k->phase) {
+	case PHASE_STABLE:
+		return k->other == NOBODY && (owned || k->owner == NOBODY) && !k->flows;
+	case PHASE_PREPARE:
+		return r->preparing && other && (owned || k->owner == NOBODY);
+	case PHASE_HANDOFF:
+		return r->plan && !r->preparing && other && owned;
+	case PHASE_ADOPT:
+		return r->plan && !r->preparing && other && owned && !k->flows;
+	case PHASE_DRAIN:
+		return other && owned && !k->flows;
+	case PHASE_GRACE:
+		/* Who is awaited is heir of nothing before a plan has given it back. */
+		return owned && k->other != NOBODY && !mask_has(heir, k->other) && !k->flows;
+	case PHASES_N:
+		break;
+	}
+	return false;
 }
 
 bool repl_valid(const struct repl *r)
 {
 	uint64_t online = repl_online(r);
-	/* Who may be an heir, now or when the plan is known to all. */
-	uint64_t heirs = r->alive | (r->preparing ? repl_weight_mask(&r->hw_next, r->p.n_nodes) : 0);
 
 	if (!repl_layout_sound(r) || !holders_sound(r, online))
 		return false;
-	if ((heirs & ~online) || (r->acks & ~online) || (r->preparing && !r->plan) ||
+	if ((r->acks & ~online) || (r->preparing && !r->plan) ||
 	    (r->closing && (!r->plan || r->preparing)))
 		return false;
-	for (unsigned int s = 0; s < r->p.n_services; s++)
+	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
+		if (!node_sound(r, i))
+			return false;
+	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		uint64_t heir = heirs(r, s);
+
+		if ((heir & ~online) || r->moved[s] > r->epoch)
+			return false;
 		for (uint32_t b = 0; b < r->layout.buckets; b++) {
 			const struct repl_bucket *k = &r->bucket[s][b];
-			bool owned = mask_has(online, k->owner), other = mask_has(online, k->other);
-			bool ok = false;
 
-			switch ((enum repl_phase)k->phase) {
-			case PHASE_STABLE:
-				ok = k->other == NOBODY && (owned || k->owner == NOBODY) && !k->flows;
-				break;
-			case PHASE_PREPARE:
-				ok = r->preparing && other && (owned || k->owner == NOBODY);
-				break;
-			case PHASE_HANDOFF:
-				ok = r->plan && !r->preparing && other && owned;
-				break;
-			case PHASE_ADOPT:
-				ok = r->plan && !r->preparing && other && owned && !k->flows;
-				break;
-			case PHASE_DRAIN:
-				ok = other && owned && !k->flows;
-				break;
-			case PHASE_GRACE:
-				/* Who is awaited is heir of nothing before a plan has given it back. */
-				ok = owned && k->other != NOBODY && !mask_has(heirs, k->other) && !k->flows;
-				break;
-			case PHASES_N:
-				break;
-			}
-			if (!ok || !bucket_sound(r, k) || (k->owner && k->owner == k->other))
+			if (!phase_sound(r, k, online, heir) || !bucket_sound(r, k) ||
+			    (k->owner && k->owner == k->other))
 				return false;
 		}
+	}
 	return true;
 }

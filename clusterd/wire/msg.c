@@ -64,6 +64,8 @@ static bool order_valid(const struct msg *m)
 		return m->u.order.node != NOBODY && (value <= 1000 || value == ORDER_AUTO);
 	case ORDER_CONF_WEIGHT:
 		return value <= 1000;
+	case ORDER_RAMP:
+		return m->u.order.node != NOBODY && value >= 1 && value <= RAMP_FULL;
 	case ORDER_FAILBACK:
 	case ORDER_LEAVE:
 		return true;
@@ -71,6 +73,34 @@ static bool order_valid(const struct msg *m)
 		break;
 	}
 	return false;
+}
+
+static bool reweigh_valid(const struct msg *m)
+{
+	unsigned int last = NOBODY;
+
+	if (m->u.reweigh.service >= SERVICES_MAX || m->u.reweigh.n > NODES_MAX)
+		return false;
+	for (unsigned int i = 0; i < m->u.reweigh.n; i++) {
+		const struct policy_sample *p = &m->u.reweigh.node[i];
+
+		if (p->node <= last || p->node > NODES_MAX || p->load > 1000 || p->cpu_idle > 1000)
+			return false;
+		last = p->node;
+	}
+	return true;
+}
+
+static bool health_valid(const struct msg *m)
+{
+	return m->u.health.service < SERVICES_MAX && id_valid(m->u.health.node) &&
+	       m->u.health.health < FITNESS_N &&
+	       (m->u.health.node == m->from || m->u.health.health != FITNESS_WORKS);
+}
+
+static bool bitmap_valid(unsigned int service, uint32_t size)
+{
+	return service < SERVICES_MAX && size % 8 == 0 && size > 0 && size <= BITMAP_MAX;
 }
 
 static bool msg_valid(const struct msg *m)
@@ -85,8 +115,7 @@ static bool msg_valid(const struct msg *m)
 	case MSG_FAIL:
 		return id_valid(m->u.fail.node) && m->u.fail.kind <= FAIL_SELF;
 	case MSG_DRAINED:
-		return m->u.drained.service < SERVICES_MAX && m->u.drained.size % 8 == 0 &&
-		       m->u.drained.size > 0 && m->u.drained.size <= BITMAP_MAX;
+		return bitmap_valid(m->u.drained.service, m->u.drained.size);
 	case MSG_GRACE_END:
 		return id_valid(m->u.grace.node);
 	case MSG_ORDER:
@@ -96,6 +125,14 @@ static bool msg_valid(const struct msg *m)
 		return id_valid(m->u.clear.by) && id_valid(m->u.clear.node);
 	case MSG_LAYOUT:
 		return layout_valid(&m->u.layout);
+	case MSG_LOAD:
+		return m->u.load.load <= 1000 && m->u.load.cpu_idle <= 1000;
+	case MSG_REWEIGH:
+		return reweigh_valid(m);
+	case MSG_IDLE:
+		return bitmap_valid(m->u.idle.service, m->u.idle.size);
+	case MSG_HEALTH:
+		return health_valid(m);
 	case MSG_UNMIXED:
 	case MSG_ROUND:
 	case MSG_STATE:
@@ -132,6 +169,7 @@ static void put_ready(struct buf_w *w, const struct msg *m)
 	buf_put64(w, m->u.ready.config);
 	buf_put16(w, m->u.ready.weight);
 	buf_put8(w, m->u.ready.hold_back);
+	buf_put8(w, m->u.ready.slow);
 	buf_put8(w, m->u.ready.n_links);
 	for (unsigned int i = 0; i < m->u.ready.n_links; i++) {
 		const struct link *l = &m->u.ready.link[i];
@@ -159,6 +197,57 @@ static void put_drained(struct buf_w *w, const struct msg *m)
 	buf_put64(w, m->u.drained.epoch);
 	buf_put32(w, m->u.drained.size);
 	buf_put(w, m->u.drained.bitmap, m->u.drained.size);
+}
+
+/* Services that have nothing to tell, at the end of the list, are left out. */
+static unsigned int load_services(const struct sample *p)
+{
+	unsigned int n = SERVICES_MAX;
+
+	while (n && !p->conns[n - 1] && !p->kbps[n - 1])
+		n--;
+	return n;
+}
+
+static void put_load(struct buf_w *w, const struct sample *p)
+{
+	unsigned int n = load_services(p);
+
+	buf_put16(w, p->load);
+	buf_put16(w, p->cpu_idle);
+	buf_put32(w, p->mem_free_kb);
+	buf_put16(w, p->blocked);
+	buf_put16(w, p->swapping);
+	buf_put8(w, (uint8_t)n);
+	for (unsigned int i = 0; i < n; i++) {
+		buf_put32(w, p->conns[i]);
+		buf_put32(w, p->kbps[i]);
+	}
+}
+
+static void put_reweigh(struct buf_w *w, const struct msg *m)
+{
+	buf_put8(w, m->u.reweigh.service);
+	buf_put8(w, m->u.reweigh.n);
+	for (unsigned int i = 0; i < m->u.reweigh.n; i++) {
+		const struct policy_sample *p = &m->u.reweigh.node[i];
+
+		buf_put8(w, p->node);
+		buf_put16(w, p->load);
+		buf_put16(w, p->cpu_idle);
+		buf_put16(w, p->blocked);
+		buf_put16(w, p->swapping);
+		buf_put32(w, p->mem_free_kb);
+		buf_put32(w, p->conns);
+	}
+}
+
+static void put_idle(struct buf_w *w, const struct msg *m)
+{
+	buf_put8(w, m->u.idle.service);
+	buf_put64(w, m->u.idle.epoch);
+	buf_put32(w, m->u.idle.size);
+	buf_put(w, m->u.idle.bitmap, m->u.idle.size);
 }
 
 static void put_body(struct buf_w *w, const struct msg *m)
@@ -220,6 +309,20 @@ static void put_body(struct buf_w *w, const struct msg *m)
 	case MSG_UNMIXED:
 		buf_put64(w, m->u.unmixed.rehash);
 		buf_put8(w, m->u.unmixed.forced);
+		break;
+	case MSG_LOAD:
+		put_load(w, &m->u.load);
+		break;
+	case MSG_REWEIGH:
+		put_reweigh(w, m);
+		break;
+	case MSG_IDLE:
+		put_idle(w, m);
+		break;
+	case MSG_HEALTH:
+		buf_put8(w, m->u.health.service);
+		buf_put8(w, m->u.health.node);
+		buf_put8(w, m->u.health.health);
 		break;
 	case MSG_NONE:
 	case MSG_BYE:
@@ -296,6 +399,7 @@ static void get_ready(struct buf_r *r, struct msg *m)
 	m->u.ready.config = buf_get64(r);
 	m->u.ready.weight = buf_get16(r);
 	m->u.ready.hold_back = get_bool(r);
+	m->u.ready.slow = get_bool(r);
 	m->u.ready.n_links = buf_get8(r);
 	if (m->u.ready.n_links > SERVICES_MAX) {
 		r->err = true;
@@ -327,6 +431,57 @@ static void get_drained(struct buf_r *r, struct msg *m)
 	m->u.drained.epoch = buf_get64(r);
 	m->u.drained.size = buf_get32(r);
 	m->u.drained.bitmap = get_bytes(r, m->u.drained.size);
+}
+
+static void get_load(struct buf_r *r, struct sample *p)
+{
+	unsigned int n;
+
+	p->load = buf_get16(r);
+	p->cpu_idle = buf_get16(r);
+	p->mem_free_kb = buf_get32(r);
+	p->blocked = buf_get16(r);
+	p->swapping = buf_get16(r);
+	n = buf_get8(r);
+	if (n > SERVICES_MAX) {
+		r->err = true;
+		return;
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		p->conns[i] = buf_get32(r);
+		p->kbps[i] = buf_get32(r);
+	}
+	if (load_services(p) != n)	/* it would not survive another round trip */
+		r->err = true;
+}
+
+static void get_reweigh(struct buf_r *r, struct msg *m)
+{
+	m->u.reweigh.service = buf_get8(r);
+	m->u.reweigh.n = buf_get8(r);
+	if (m->u.reweigh.n > NODES_MAX) {
+		r->err = true;
+		return;
+	}
+	for (unsigned int i = 0; i < m->u.reweigh.n; i++) {
+		struct policy_sample *p = &m->u.reweigh.node[i];
+
+		p->node = buf_get8(r);
+		p->load = buf_get16(r);
+		p->cpu_idle = buf_get16(r);
+		p->blocked = buf_get16(r);
+		p->swapping = buf_get16(r);
+		p->mem_free_kb = buf_get32(r);
+		p->conns = buf_get32(r);
+	}
+}
+
+static void get_idle(struct buf_r *r, struct msg *m)
+{
+	m->u.idle.service = buf_get8(r);
+	m->u.idle.epoch = buf_get64(r);
+	m->u.idle.size = buf_get32(r);
+	m->u.idle.bitmap = get_bytes(r, m->u.idle.size);
 }
 
 static void get_body(struct buf_r *r, struct msg *m)
@@ -388,6 +543,20 @@ static void get_body(struct buf_r *r, struct msg *m)
 	case MSG_UNMIXED:
 		m->u.unmixed.rehash = buf_get64(r);
 		m->u.unmixed.forced = get_bool(r);
+		break;
+	case MSG_LOAD:
+		get_load(r, &m->u.load);
+		break;
+	case MSG_REWEIGH:
+		get_reweigh(r, m);
+		break;
+	case MSG_IDLE:
+		get_idle(r, m);
+		break;
+	case MSG_HEALTH:
+		m->u.health.service = buf_get8(r);
+		m->u.health.node = buf_get8(r);
+		m->u.health.health = buf_get8(r);
 		break;
 	case MSG_NONE:
 	case MSG_BYE:

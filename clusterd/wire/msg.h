@@ -18,7 +18,7 @@
  *     ROUND       round 4
  *     STATE       round 4, epoch 8, digest 8, lineage 8, config 8, dead 8, primary 1
  *     SNAP        round 4, index 4, offset 4, total 4, size 4, data
- *     READY       config 8, weight 2, hold_back 1, n_links 1, then per link:
+ *     READY       config 8, weight 2, hold_back 1, slow 1, n_links 1, then per link:
  *                 MAC 6, IPv4: kind 1 (0 none, 4) and 4 bytes if any, IPv6: kind 1 (0, 6) and 16
  *     FAIL        node 1, kind 1, term 4
  *     BYE, PLAN   nothing
@@ -30,6 +30,12 @@
  *     DIGEST      epoch 8, digest 8
  *     LAYOUT      buckets 4, hash of each service 16 (SERVICES_MAX; 0 beyond the last)
  *     UNMIXED     rehash 8, forced 1
+ *     LOAD        load 2, cpu_idle 2, mem_free_kb 4, blocked 2, swapping 2, n 1, then for each of the
+ *                 first n services: conns 4, kbps 4 (of the n-th one is not 0; all later ones are)
+ *     REWEIGH     service 1, n 1, then per node, ids ascending:
+ *                 node 1, load 2, cpu_idle 2, blocked 2, swapping 2, mem_free_kb 4, conns 4
+ *     IDLE        service 1, epoch 8, size 4, bitmap
+ *     HEALTH      service 1, node 1, health 1
  *
  * Magic and version keep their place in every version to come; everything else may move.
  * The hash only tells a wrong configuration; who may send at all is for corosync's key to say.
@@ -48,7 +54,7 @@
 size_t msg_encode(const struct msg *m, const char *cluster, void *buf, size_t size);
 
 /*
- * 0: '*m' is what a node of 'cluster' sent; u.snap.data and u.drained.bitmap point into 'buf'.
+ * 0: '*m' is what a node of 'cluster' sent; u.snap.data, u.drained.bitmap and u.idle.bitmap point into 'buf'.
  * Whether 'from' is who the transport says is for the caller to check.  Else '*m' is untouched:
  * -EBADMSG garbled, truncated, too long, or values out of range;
  * -EPROTO  another protocol version;

@@ -46,7 +46,7 @@ static double time_share(const char *what, const struct weights *w)
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		double start = now_ms();
 
-		moves = assign_share(owner, NULL, BUCKETS_MAX, 1, w, next, &scratch);
+		moves = assign_share(owner, NULL, NULL, BUCKETS_MAX, 1, w, next, &scratch);
 		ms[i] = now_ms() - start;
 	}
 	memcpy(owner, next, sizeof(owner));

@@ -68,7 +68,7 @@ static uint32_t digest(const uint8_t *table, uint32_t buckets)
 
 static uint32_t share(uint32_t buckets, uint32_t salt, const struct weights *w)
 {
-	uint32_t moves = assign_share(owner, NULL, buckets, salt, w, next, &scratch);
+	uint32_t moves = assign_share(owner, NULL, NULL, buckets, salt, w, next, &scratch);
 
 	memcpy(owner, next, buckets);
 	return moves;
@@ -212,7 +212,7 @@ static void test_share_random(void **state)
 		count(owner, buckets, have);
 		assign_targets(&w, buckets, salt, want);
 		memset(next, 0xff, buckets);
-		moves = assign_share(owner, NULL, buckets, salt, &w, next, &scratch);
+		moves = assign_share(owner, NULL, NULL, buckets, salt, &w, next, &scratch);
 		count(next, buckets, got);
 		assert_memory_equal(got, want, sizeof(got));
 		for (unsigned int id = 0; id <= NODES_MAX; id++)
@@ -228,9 +228,9 @@ static void test_share_random(void **state)
 		assert_int_equal(moved, excess);
 
 		/* done means done; and in place is the same */
-		assert_int_equal(assign_share(next, NULL, buckets, salt, &w, aux, &scratch), 0);
+		assert_int_equal(assign_share(next, NULL, NULL, buckets, salt, &w, aux, &scratch), 0);
 		assert_memory_equal(aux, next, buckets);
-		assert_int_equal(assign_share(owner, NULL, buckets, salt, &w, owner, &scratch), moves);
+		assert_int_equal(assign_share(owner, NULL, NULL, buckets, salt, &w, owner, &scratch), moves);
 		assert_memory_equal(owner, next, buckets);
 	}
 }
@@ -274,7 +274,7 @@ static void test_share_pinned(void **state)
 		}
 		count(owner, buckets, have);
 		assign_targets(&w, buckets, salt, want);
-		moves = assign_share(owner, pinned, buckets, salt, &w, next, &scratch);
+		moves = assign_share(owner, pinned, NULL, buckets, salt, &w, next, &scratch);
 		count(next, buckets, got);
 		for (uint32_t b = 0; b < buckets; b++) {
 			assert_true(!pinned[b] || next[b] == owner[b]);
@@ -301,8 +301,8 @@ static void test_share_pinned(void **state)
 		}
 		/* a pinned bucket that need not move changes nothing */
 		memset(pinned, 0, buckets);
-		assign_share(owner, pinned, buckets, salt, &w, next, &scratch);
-		assign_share(owner, NULL, buckets, salt, &w, aux, &scratch);
+		assign_share(owner, pinned, NULL, buckets, salt, &w, next, &scratch);
+		assign_share(owner, NULL, NULL, buckets, salt, &w, aux, &scratch);
 		assert_memory_equal(next, aux, buckets);
 	}
 }
@@ -386,17 +386,17 @@ static void test_share_is_a_function(void **state)
 
 	seed = 6;
 	memset(owner, 1, 4096);
-	moves = assign_share(owner, NULL, 4096, 9, &w, next, &scratch);
+	moves = assign_share(owner, NULL, NULL, 4096, 9, &w, next, &scratch);
 	assert_int_equal(moves, 4096 - 512);
 	for (unsigned int i = 0; i < 3; i++) {
 		memset(&scratch, (int)rnd(), sizeof(scratch));
-		assign_share(owner, NULL, 4096, 9, &w, aux, &scratch);
+		assign_share(owner, NULL, NULL, 4096, 9, &w, aux, &scratch);
 		assert_memory_equal(next, aux, 4096);
 	}
 	for (uint32_t b = 0; b < 2048; b++)
 		low += next[b] == 1;
 	assert_in_range(low, 200, 312);
-	assign_share(owner, NULL, 4096, 10, &w, aux, &scratch);
+	assign_share(owner, NULL, NULL, 4096, 10, &w, aux, &scratch);
 	assert_memory_not_equal(next, aux, 4096);
 }
 

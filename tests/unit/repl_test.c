@@ -438,11 +438,11 @@ static void held_back_node_owns_nothing_until_failback(void **state)
 		replan(r);
 		apply(r, ready_as(3, 301, true));
 		assert_true(repl_get_node(r, 3)->hold_back);
-		assert_int_equal(repl_weight(r, 3), 0);
+		assert_int_equal(repl_weight(r, 0, 3), 0);
 		assert_false(repl_plan_needed(r));
 		ignored(r, base(MSG_PLAN, 1));
 		apply(r, how ? order(1, ORDER_UNDRAIN, 3, 0) : order(1, ORDER_FAILBACK, 0, 0));
-		assert_int_equal(repl_weight(r, 3), 100);
+		assert_int_equal(repl_weight(r, 0, 3), 1000);
 		replan(r);
 		assert_in_range(repl_owned(r, 0, 3), BUCKETS / 3, BUCKETS / 3 + 1);
 		ignored(r, order(1, ORDER_FAILBACK, 0, 0));
@@ -481,7 +481,7 @@ static void drain_gives_all_away_and_undrain_takes_the_share_again(void **state)
 	assert_int_equal(repl_owned(r, 0, 2) + repl_owned(r, 1, 2), 0);
 	apply(r, fail_of(r, 2, FAIL_LEASE));		/* an order outlives its node's process */
 	apply(r, ready_as(2, 201, false));
-	assert_int_equal(repl_weight(r, 2), 0);
+	assert_int_equal(repl_weight(r, 0, 2), 0);
 	apply(r, order(1, ORDER_UNDRAIN, 2, 0));
 	replan(r);
 	assert_in_range(repl_owned(r, 0, 2), BUCKETS / 3, BUCKETS / 3 + 1);
@@ -519,18 +519,18 @@ static void weights_shift_shares_and_auto_means_as_configured(void **state)
 	struct repl *r = settled(2);
 
 	apply(r, order(1, ORDER_WEIGHT, 2, 300));
-	assert_int_equal(repl_weight(r, 2), 300);
+	assert_int_equal(repl_weight(r, 0, 2), 3000);
 	replan(r);
 	assert_int_equal(repl_owned(r, 0, 2), BUCKETS * 3 / 4);
 	/* speaks for its sender, whatever it names */
 	apply(r, order(2, ORDER_CONF_WEIGHT, 1, 50));
-	assert_int_equal(repl_weight(r, 1), 100);
-	assert_int_equal(repl_weight(r, 2), 300);
+	assert_int_equal(repl_weight(r, 0, 1), 1000);
+	assert_int_equal(repl_weight(r, 0, 2), 3000);
 	apply(r, order(1, ORDER_WEIGHT, 2, ORDER_AUTO));
-	assert_int_equal(repl_weight(r, 2), 50);
+	assert_int_equal(repl_weight(r, 0, 2), 500);
 	ignored(r, order(1, ORDER_WEIGHT, 2, 1001));		/* no weight: as configured */
 	apply(r, order(2, ORDER_CONF_WEIGHT, 0, 5000));
-	assert_int_equal(repl_weight(r, 2), 1000);
+	assert_int_equal(repl_weight(r, 0, 2), 10000);
 	apply(r, order(1, ORDER_WEIGHT, 2, 0));
 	replan(r);
 	assert_int_equal(repl_owned(r, 0, 2), 0);
@@ -557,7 +557,7 @@ static void leave_is_a_drain_that_ends_with_the_process(void **state)
 	assert_int_equal(fx.note[0].type, NOTE_BYE);
 	apply(r, ready_as(2, 201, false));
 	assert_false(repl_get_node(r, 2)->leaving);
-	assert_int_equal(repl_weight(r, 2), 100);
+	assert_int_equal(repl_weight(r, 0, 2), 1000);
 	repl_free(r);
 }
 
