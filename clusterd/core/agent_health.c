@@ -52,8 +52,7 @@ static void tick_own(struct agent *a, unsigned int service, int64_t now)
 static bool others_fit(const struct agent *a, unsigned int service, unsigned int node)
 {
 	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
-		if (i != node && repl_get_node(a->repl, i)->state == NODE_ONLINE &&
-		    repl_fit(a->repl, service, i))
+		if (i != node && repl_node_weight(a->repl, i) && repl_fit(a->repl, service, i))
 			return true;
 	return false;
 }
@@ -90,9 +89,7 @@ bool fitness_down_here(const struct agent *a, unsigned int service)
 {
 	const struct repl_node *n = repl_get_node(a->repl, a->p.self);
 
-	if (n->health[service] == FITNESS_UP)
-		return !repl_fit(a->repl, service, a->p.self);
-	return n->health[service] == FITNESS_DOWN;
+	return n->health[service] == FITNESS_DOWN || n->seen_down[service] != NOBODY;
 }
 
 /* ---- events ---- */
@@ -130,9 +127,10 @@ void fitness_note(struct agent *a, const struct repl_note *n)
 	if (n->by == n->node)
 		agent_event(a, priority, name[n->arg], of, "%s at %s %s", service,
 			    agent_name(a, n->node), own[n->arg]);
-	else if (n->arg == FITNESS_UP)
-		agent_event(a, priority, name[n->arg], of, "%s at %s may try again, says %s", service,
-			    agent_name(a, n->node), agent_name(a, n->by));
+	else if (n->arg == FITNESS_UP)	/* by nobody: the ring has changed */
+		agent_event(a, priority, name[n->arg], of, "%s at %s may try again%s%s", service,
+			    agent_name(a, n->node), n->by ? ", says " : "",
+			    n->by ? agent_name(a, n->by) : "");
 	else
 		agent_event(a, priority, name[n->arg], of, "%s at %s does not answer %s", service,
 			    agent_name(a, n->node), agent_name(a, n->by));

@@ -54,15 +54,19 @@ void load_view(struct agent *a, uint64_t old, uint64_t members)
 		report_again(&a->report);
 }
 
+/* Between two REWEIGHs of that service. */
+static uint32_t interval(const struct agent *a, unsigned int service)
+{
+	const struct clusterd_policy_ops *ops = a->p.repl.policy[service].ops;
+	uint32_t ms = a->p.weights_interval_ms[service];
+
+	return ms || !ops ? ms : ops->interval_ms;
+}
+
 void load_state_loaded(struct agent *a, int64_t now)
 {
-	for (unsigned int s = 0; s < a->p.repl.n_services; s++) {
-		a->next_reweigh[s] = now + a->p.weights_interval_ms[s];
-		a->no_share[s] = 0;
-		for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
-			if (!repl_get_node(a->repl, i)->factor[s])
-				a->no_share[s] |= node_bit(i);
-	}
+	for (unsigned int s = 0; s < a->p.repl.n_services; s++)
+		a->next_reweigh[s] = now + interval(a, s);
 	memset(a->next_ramp, 0, sizeof(a->next_ramp));
 }
 
@@ -80,10 +84,8 @@ static void fill_sample(struct policy_sample *p, unsigned int id, unsigned int s
 static void reweigh(struct agent *a, unsigned int service, int64_t now)
 {
 	struct msg m = { .type = MSG_REWEIGH, .from = a->p.self, .incarnation = a->p.incarnation };
-	const struct clusterd_policy_ops *ops = a->p.repl.policy[service].ops;
-	uint32_t interval = a->p.weights_interval_ms[service];
 
-	a->next_reweigh[service] = now + (interval ? interval : ops->interval_ms);
+	a->next_reweigh[service] = now + interval(a, service);
 	m.u.reweigh.service = (uint8_t)service;
 	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++) {
 		const struct sample *s = agent_sample_of(a, i, now);
@@ -110,11 +112,8 @@ static void tick_reweigh(struct agent *a, int64_t now)
 
 void load_reweighed(struct agent *a, const struct repl_note *n, int64_t now)
 {
-	const struct clusterd_policy_ops *ops = a->p.repl.policy[n->n].ops;
-	uint32_t interval = a->p.weights_interval_ms[n->n];
-
 	/* Whoever is the coordinator next keeps to the same rhythm. */
-	a->next_reweigh[n->n] = now + (interval || !ops ? interval : ops->interval_ms);
+	a->next_reweigh[n->n] = now + interval(a, n->n);
 	if (!n->arg)
 		return;
 	a->reweighed[n->n] = now;

@@ -128,28 +128,18 @@ static void note_order(struct agent *a, const struct repl_note *n, int64_t now)
 			    "%s has its whole share again", agent_name(a, n->node));
 }
 
-/* News only when a node loses its whole share, or has one again. */
 static void note_reweigh(struct agent *a, const struct repl_note *n, int64_t now)
 {
-	uint64_t was = a->no_share[n->n], is = 0;
+	const struct about of = { .node = n->node, .by = n->by, .service = OF_SERVICE(n->n) };
 
+	if (n->node)	/* one of these for each node that loses its whole share, or has one again */
+		agent_event(a, LOG_NOTICE, "REWEIGH", of, "%s: %s gets %s", a->p.service_name[n->n],
+			    agent_name(a, n->node), repl_get_node(a->repl, n->node)->factor[n->n] ?
+			    "work again" : "no new work, it is overloaded");
+	else
+		agent_event(a, LOG_DEBUG, "REWEIGH", of, "%s: weights follow the loads%s",
+			    a->p.service_name[n->n], n->arg ? ", buckets will move" : "");
 	load_reweighed(a, n, now);
-	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
-		if (!repl_get_node(a->repl, i)->factor[n->n])
-			is |= node_bit(i);
-	a->no_share[n->n] = is;
-	for (uint64_t x = was ^ is; x; x &= x - 1) {
-		unsigned int id = mask_lowest(x);
-
-		agent_event(a, LOG_NOTICE, "REWEIGH",
-			    ABOUT(.node = (uint8_t)id, .by = n->by, .service = OF_SERVICE(n->n)),
-			    "%s: %s gets %s", a->p.service_name[n->n], agent_name(a, id),
-			    mask_has(is, id) ? "no new work, it is overloaded" : "work again");
-	}
-	if (was == is)
-		agent_event(a, LOG_DEBUG, "REWEIGH", ABOUT(.by = n->by, .service = OF_SERVICE(n->n)),
-			    "%s: weights follow the loads%s", a->p.service_name[n->n],
-			    n->arg ? ", buckets will move" : "");
 }
 
 void agent_follow_note(struct agent *a, const struct repl_note *n, int64_t now)

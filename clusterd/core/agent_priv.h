@@ -110,7 +110,6 @@ struct agent {
 	struct heard heard[NODES_MAX + 1];	/* ours: the last sample given */
 	int64_t next_reweigh[SERVICES_MAX];
 	int64_t reweighed[SERVICES_MAX];	/* when buckets were last to move by a REWEIGH */
-	uint64_t no_share[SERVICES_MAX];	/* nodes with factor 0 */
 	int64_t next_ramp[NODES_MAX + 1];	/* 0: does not run */
 	int64_t calm_since;			/* nodes wait for it, and no node was busy since; 0: no */
 	struct sent failback;
