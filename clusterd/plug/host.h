@@ -46,13 +46,17 @@ struct host_open {
 };
 /*
  * 0 or the plugin's -errno, logged: then it is tried again every 10 s, and until it is open looks
- * are answered with CLUSTERD_DEAD (a check) or not at all (a monitor).  -ENOMEM: no instance.
+ * are answered with CLUSTERD_DEAD (a check) or not at all (a monitor).  '*out' NULL: -ENOMEM, no
+ * instance.
  */
 int host_open(struct host *h, struct clusterd_inst **out, const struct host_open *p);
 void host_close(struct clusterd_inst *inst);	/* NULL is fine */
 bool host_is_open(const struct clusterd_inst *inst);
 
-/* ops->start(); a report that comes from now on is its answer. */
+/*
+ * ops->start(); a report that comes from now on is its answer, maybe before this returns.  Allowed in a
+ * report: it happens when the plugin has returned.
+ */
 void host_start(struct clusterd_inst *inst, int timeout_ms);
 /* ops->stop(), and no report counts until the next start. */
 void host_stop(struct clusterd_inst *inst);

@@ -80,8 +80,8 @@ struct clusterd_host {
 	int64_t (*now_ms)(struct clusterd_inst *inst);
 
 	/*
-	 * Calls ops->io() whenever 'fd' is ready for 'events' (POLLIN, POLLOUT); 0 stops that, and
-	 * must be said before the fd is closed.  The plugin keeps owning the fd.  At most 64 fds
+	 * Calls ops->io() whenever 'fd' is ready for 'events' (POLLIN, POLLOUT; POLLERR and POLLHUP come
+	 * unasked); 0 stops that, and must be said before the fd is closed.  The plugin keeps owning the fd.  At most 64 fds
 	 * per instance.  0, -EINVAL, -ENOMEM, -ENOSPC.
 	 */
 	int (*watch)(struct clusterd_inst *inst, int fd, short events);
@@ -101,12 +101,13 @@ struct clusterd_host {
 
 	/*
 	 * Runs a program: argv[0] is its absolute path, argv ends with NULL, 'env' holds additional
-	 * variables "NAME=value" and ends with NULL, or is NULL.  It runs in a session of its own with
-	 * stdin from /dev/null, stderr to the log, default signals, and is killed with all
-	 * processes of its session when it takes longer than 'timeout_ms', prints more than 4096
-	 * bytes (the rest is cut off, it goes on), or when the instance is closed.  ops->done() tells
-	 * the end.  One at a time per instance.  0, -EBUSY, -ENOENT, -EACCES, ...: done() is not
-	 * called.
+	 * variables "NAME=value" (PATH and LANG are set) and ends with NULL, or is NULL.  It runs in a
+	 * session of its own, in /, with stdin from /dev/null, stderr to the log, default signals.  It
+	 * is killed with all processes of its group when it takes longer than 'timeout_ms' or when
+	 * the instance is closed; what it leaves behind in the group is killed when it ends.  Of what
+	 * it prints the first 4096 bytes count: the rest is cut off, it goes on.  ops->done() tells the
+	 * end.  One at a time per instance.  0, -EBUSY, -EINVAL, -ENOENT, -EACCES, ...: done() is not
+	 * called, and the log has said why.
 	 */
 	int (*run)(struct clusterd_inst *inst, const char *const argv[], const char *const env[],
 		   int timeout_ms);
@@ -202,7 +203,7 @@ struct clusterd_policy_ops {
 	 * force.  The host limits how fast shares follow.
 	 */
 	void (*factors)(const struct clusterd_policy_in *in, uint32_t *factor);
-	uint32_t interval_ms;		/* how often, unless [service] weights_interval says otherwise */
+	uint32_t interval_ms;		/* >= 1000: how often, unless [service] weights_interval says otherwise */
 };
 
 /* ---- the descriptor ---- */
