@@ -4,7 +4,7 @@
 
 TESTS := addr jhash buf conf assign repl repl_state weigh hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways ctl_plan notify log doctor sched flowtab flow announce queue rules_sched policy
 TESTS += registry host child
-TESTS += check
+TESTS += check check_http
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
@@ -19,7 +19,7 @@ T_layout     := $(T_repl)
 T_inherit    := core/repl core/repl_hold core/repl_layout core/repl_snap core/weigh core/compile core/msg core/assign core/types util/jhash util/addr util/buf
 T_lease      := core/lease
 T_lease_peer := $(T_lease)
-T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_note core/agent_status core/agent_load core/agent_health core/report core/repl core/repl_hold core/repl_layout core/repl_snap core/weigh core/msg core/compile core/assign core/types util/jhash util/addr util/buf
+T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_note core/agent_status core/agent_load core/agent_health core/report core/repl core/weigh core/repl_hold core/repl_layout core/repl_snap core/weigh core/msg core/compile core/assign core/types util/jhash util/addr util/buf
 T_agent_layout := $(T_agent)
 T_agent_weigh := $(T_agent)
 T_report     := core/report
@@ -56,7 +56,9 @@ $(B)/tests/registry_test: | $(BAD_PLUGINS) $(B)/plugins/monitor-template.so
 
 # The checks are loaded from their files: these tests link nothing of clusterd.
 T_check      :=
+T_check_http :=
 $(B)/tests/check_test: | $(addprefix $(B)/plugins/,check-tcp.so)
+$(B)/tests/check_http_test: | $(addprefix $(B)/plugins/,check-http.so check-https.so)
 
 define unit_rule
 $(B)/tests/$(1)_test: $(O)/tests/unit/$(1)_test.o $(addprefix $(O)/clusterd/,$(addsuffix .o,$(T_$(1))))

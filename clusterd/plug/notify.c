@@ -187,8 +187,8 @@ void notify_add(struct notify *n, const struct agent_event *event)
 		n->first = (n->first + 1) % NOTIFY_QUEUE;
 		n->n--;
 		if (log_allow(&n->said_dropped, now_ms(n), SAY_EVERY_MS, &more))
-			log_msg(LOG_WARNING, "notify", "%s is too slow: %d events wait, %" PRIu64
-				" were dropped without telling it", n->path, NOTIFY_QUEUE, more + 1);
+			log_msg(LOG_WARNING, "notify", "%s is too slow: %d events wait, the "
+				"oldest were dropped: %" PRIu64, n->path, NOTIFY_QUEUE, more + 1);
 	}
 	fill(&n->ring[(n->first + n->n) % NOTIFY_QUEUE], n->conf, n->self, event);
 	n->n++;

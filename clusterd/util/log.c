@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#define SD_JOURNAL_SUPPRESS_LOCATION	/* a line of this file tells nobody anything */
 #include <systemd/sd-journal.h>
 #include <time.h>
 #include <unistd.h>

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "core/compile.h"
+#include "core/repl.h"
 #include "ctl/ctx.h"
 #include "ctl/events.h"
 #include "io/probe.h"
@@ -41,6 +42,10 @@ static unsigned int n_flows;
 static int flows_err;
 static struct { int running, started; int64_t done; unsigned int n; struct probe_result result[4]; } probe_now;
 static struct ctl_path path_now;
+static struct sample sample_now[4];	/* by node id; known if its load is not 0 */
+static bool sorry_now;
+static uint16_t factor_now[4];		/* per mille, by node id, of service 0 */
+static struct { enum order_type type; unsigned int node; uint16_t value, calls; } preview_now;
 
 const struct repl *agent_repl(const struct agent *a) { return NULL; }
 uint64_t agent_lost(const struct agent *a) { return lost; }
@@ -55,7 +60,20 @@ uint64_t repl_plan(const struct repl *r) { return 0; }
 const struct repl_node *repl_get_node(const struct repl *r, unsigned int id) { return &node[id]; }
 const struct repl_bucket *repl_get_bucket(const struct repl *r, unsigned int s, uint32_t b)
 { return &table[s][b]; }
-uint16_t repl_weight(const struct repl *r, unsigned int id) { return node[id].drain ? 0 : 100; }
+uint16_t repl_node_weight(const struct repl *r, unsigned int id) { return node[id].drain ? 0 : 100; }
+uint16_t repl_weight(const struct repl *r, unsigned int s, unsigned int id)
+{ return (uint16_t)(repl_node_weight(r, id) * WEIGHT_SCALE * (s ? 1000 : factor_now[id]) / 1000); }
+uint16_t repl_serve_weight(const struct repl *r, unsigned int s, unsigned int id)
+{ return (uint16_t)(repl_weight(r, s, id) / 2); }
+bool repl_sorry(const struct repl *r, unsigned int s) { return sorry_now && !s; }
+void repl_ring(const struct repl *r, unsigned int id, unsigned int *left, unsigned int *right)
+{
+	*left = id == 1 ? 3 : id - 1;
+	*right = id == 3 ? NOBODY : id + 1;
+}
+
+const char *fitness_str(enum fitness f) { return (const char *[]){ "up", "works", "down" }[f]; }
+const char *check_state_str(enum check_state s) { return (const char *[]){ "good", "bad", "repair" }[s]; }
 bool repl_inherits(const struct repl *r, unsigned int s, uint32_t b, unsigned int self, uint64_t l)
 { return mask_has(heirs, self); }
 const char *repl_phase_str(enum repl_phase p)
@@ -101,6 +119,14 @@ struct bucket_action compile_bucket(const struct repl *r, unsigned int s, uint32
 }
 
 uint64_t conf_digest(const struct conf *c) { return 1; }
+static void add_event(int64_t ms, int priority, const char *name, const char *text)
+{
+	const struct agent_event e = { .priority = priority, .name = name, .text = text, .service = -1 };
+
+	if (ctx.events)
+		events_add(ctx.events, &conf, ms, &e);
+}
+
 static int fake_order(void *arg, enum order_type type, unsigned int id, uint16_t value,
 		      const char **why)
 {
@@ -113,7 +139,7 @@ static int fake_order(void *arg, enum order_type type, unsigned int id, uint16_t
 		node[id].drain = true;
 	if (!order.err && id && type == ORDER_UNDRAIN)
 		node[id].drain = false;
-	events_add(ctx.events, 1700000000123, LOG_NOTICE, "order", "an order\nwas given");
+	add_event(1700000000123, LOG_NOTICE, "ORDER", "an order\nwas given");
 	return order.err;
 }
 
@@ -169,6 +195,51 @@ unsigned int probe_results(const struct probe *p, struct probe_result *out, unsi
 	return probe_now.n;
 }
 
+static const struct sample *fake_sample(void *arg, unsigned int id)
+{ return sample_now[id].load ? &sample_now[id] : NULL; }
+
+static unsigned int fake_monitors(void *arg, struct ctl_monitor *out, unsigned int max)
+{
+	out[0] = (struct ctl_monitor){ .name = "cpu", .type = "cpu", .value = 312, .weight = 50,
+				       .why = "31% of 2 processors", .age_ms = 420, .open = true,
+				       .cpu_us = 12345 };
+	out[1] = (struct ctl_monitor){ .name = "disk-a", .type = "disk", .value = -1, .weight = 100,
+				       .why = "" };
+	return 2;
+}
+
+static unsigned int fake_checks(void *arg, struct ctl_check *out, unsigned int max)
+{
+	out[0] = (struct ctl_check){ .name = "web-http", .type = "http", .service = "web", .open = true,
+				     .why = "status 500", .action = "restart:nginx.service",
+				     .health = { .state = CHECK_REPAIR, .known = true,
+						 .verdict = FITNESS_DOWN, .failed = 7, .value = 0,
+						 .tries = 2, .looks = 100, .late = 3 } };
+	out[1] = (struct ctl_check){ .name = "dns-udp", .type = "dns", .service = "dns", .why = "",
+				     .action = "", .health = { .value = -1 } };
+	return 2;
+}
+
+/* All buckets of 'node' in service 0 to n1 and n2 in turn; in service 1 one bucket from nobody to it. */
+static uint32_t fake_preview(void *arg, enum order_type type, unsigned int id, uint16_t value,
+			     void (*cb)(void *cb_arg, unsigned int service, uint32_t bucket,
+					unsigned int from, unsigned int to), void *cb_arg)
+{
+	uint32_t b, n = 0;
+
+	preview_now.type = type;
+	preview_now.node = id;
+	preview_now.value = value;
+	preview_now.calls++;
+	if (type != ORDER_DRAIN)
+		return 0;
+	for (b = 0; b < BUCKETS; b++)
+		if (table[0][b].owner == id)
+			cb(cb_arg, 0, b, id, n++ % 2 + 1);
+	cb(cb_arg, 1, 5, NOBODY, id);
+	return n + 1;
+}
+
 static void fake_path_start(void *arg) { path_now.measuring = true; }
 static void fake_path(void *arg, unsigned int id, struct ctl_path *out) { *out = path_now; }
 
@@ -179,7 +250,9 @@ static void fill_ctx(void)
 				.lease_ms = fake_lease, .peer = fake_peer, .layout = fake_layout,
 				.old_owner = fake_old_owner, .holder = fake_holder,
 				.flows = fake_flows, .connections = fake_flows, .queue = fake_queue,
-				.path_start = fake_path_start, .path = fake_path };
+				.path_start = fake_path_start, .path = fake_path,
+				.sample = fake_sample, .monitors = fake_monitors,
+				.checks = fake_checks, .preview = fake_preview };
 }
 
 static void make_cluster(void)
@@ -200,7 +273,8 @@ static void make_cluster(void)
 		addr_parse(&conf.node[i].addr, text);
 		conf.node[i].weight = 100;
 		node[i + 1] = (struct repl_node){ .state = NODE_ONLINE, .ever = true, .weight_conf = 100,
-						  .weight_order = ORDER_AUTO };
+						  .weight_order = ORDER_AUTO, .ramp = RAMP_FULL };
+		factor_now[i + 1] = 1000;
 	}
 	strcpy(conf.service[0].name, "web");
 	strcpy(conf.service[1].name, "dns");
@@ -226,6 +300,9 @@ static void make_cluster(void)
 	memset(&probe_now, 0, sizeof(probe_now));
 	probe_now.done = -1;
 	memset(&path_now, 0, sizeof(path_now));
+	memset(sample_now, 0, sizeof(sample_now));
+	memset(&preview_now, 0, sizeof(preview_now));
+	sorry_now = false;
 	holder_now = NOBODY;
 	n_flows = 0;
 	flows_err = 0;

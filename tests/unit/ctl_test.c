@@ -523,7 +523,7 @@ static void followers_get_events(void **state)
 	unsigned int i;
 
 	for (i = 0; i < EVENTS_KEPT + 10; i++)
-		events_add(ctx.events, i, LOG_INFO, "test", "old");
+		add_event(i, LOG_INFO, "test", "old");
 	dial(&c);
 	say(&c, "{\"cmd\":\"events\",\"follow\":true}\n");
 	reply = hear(&c);
@@ -539,7 +539,7 @@ static void followers_get_events(void **state)
 	json_decref(reply);
 	/* One that does not read is dropped when its backlog is full. */
 	for (i = 0; i < 20000; i++)
-		events_add(ctx.events, i, LOG_INFO, "test", "a flood of events for a slow follower");
+		add_event(i, LOG_INFO, "test", "a flood of events for a slow follower");
 	for (i = 0; i < 30 && server_clients(server); i++)
 		sd_event_run(loop, 100000);
 	assert_int_equal(server_clients(server), 0);
@@ -605,7 +605,7 @@ static int serve(const char *at)
 		flow_now[n_flows] = flow_now[0];
 		flow_now[n_flows].sport = (uint16_t)(5000 + n_flows);
 	}
-	events_add(ctx.events, 1700000000123, LOG_WARNING, "started", "the made-up daemon runs");
+	add_event(1700000000123, LOG_WARNING, "STARTED", "the made-up daemon runs");
 	printf("ready\n");
 	fflush(stdout);
 	while (getppid() != 1 && sd_event_run(loop, 1000000) >= 0)
