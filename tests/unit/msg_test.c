@@ -46,6 +46,7 @@ static unsigned int samples(struct msg *m)
 	s->u.ready.config = 0x5152535455565758;
 	s->u.ready.weight = 1000;
 	s->u.ready.hold_back = true;
+	s->u.ready.slow = true;
 	s->u.ready.n_links = SERVICES_MAX;
 	for (unsigned int i = 0; i < SERVICES_MAX; i++) {
 		memset(s->u.ready.link[i].mac, (int)(i + 1), 6);
@@ -97,6 +98,40 @@ static unsigned int samples(struct msg *m)
 	s = ADD(UNMIXED);
 	s->u.unmixed.rehash = 0xe1e2e3e4e5e6e7e8;
 	s->u.unmixed.forced = true;
+	s = ADD(LOAD);
+	s->u.load = (struct sample){ .load = 1000, .cpu_idle = 999, .mem_free_kb = 0xd1d2d3d4,
+				     .blocked = 0xe1e2, .swapping = 0xf1f2 };
+	for (unsigned int i = 0; i < SERVICES_MAX; i++) {
+		s->u.load.conns[i] = 0x01020300 + i;
+		s->u.load.kbps[i] = i == SERVICES_MAX - 1 ? 0 : 0x11121300 + i;
+	}
+	s = ADD(LOAD);		/* of two services one, and nothing of the others */
+	s->u.load.kbps[1] = 5;
+	ADD(LOAD);
+	s = ADD(REWEIGH);
+	s->u.reweigh.service = SERVICES_MAX - 1;
+	s->u.reweigh.n = NODES_MAX;
+	for (unsigned int i = 0; i < NODES_MAX; i++)
+		s->u.reweigh.node[i] = (struct policy_sample){
+			.node = (uint8_t)(i + 1), .load = 1000, .cpu_idle = 1000, .blocked = 0x0102,
+			.swapping = 0x0304, .mem_free_kb = 0x21222324, .conns = 0x31323300 + i };
+	s = ADD(REWEIGH);
+	s->u.reweigh.n = 2;
+	s->u.reweigh.node[0].node = 3;
+	s->u.reweigh.node[1].node = 64;
+	ADD(REWEIGH);
+	s = ADD(IDLE);
+	s->u.idle.service = SERVICES_MAX - 1;
+	s->u.idle.epoch = 0x4142434445464748;
+	s->u.idle.size = sizeof(bitmap);
+	s->u.idle.bitmap = bitmap;
+	s = ADD(HEALTH);
+	s->u.health.service = SERVICES_MAX - 1;
+	s->u.health.node = s->from;
+	s->u.health.health = FITNESS_WORKS;
+	s = ADD(HEALTH);
+	s->u.health.node = 1;
+	s->u.health.health = FITNESS_DOWN;
 #undef ADD
 	assert_true(n <= 64);
 	return n;
@@ -113,6 +148,9 @@ static void assert_same(const struct msg *a, const struct msg *b)
 	} else if (x.type == MSG_DRAINED) {
 		assert_memory_equal(x.u.drained.bitmap, y.u.drained.bitmap, x.u.drained.size);
 		x.u.drained.bitmap = y.u.drained.bitmap = NULL;
+	} else if (x.type == MSG_IDLE) {
+		assert_memory_equal(x.u.idle.bitmap, y.u.idle.bitmap, x.u.idle.size);
+		x.u.idle.bitmap = y.u.idle.bitmap = NULL;
 	}
 	assert_memory_equal(&x, &y, sizeof(x));
 }
@@ -142,18 +180,33 @@ static void test_round_trip(void **state)
 static void test_golden(void **state)
 {
 	static const uint8_t fail[] = {
-		'C', 'D', 'G', 'M', 2, 5, 3, 0, 0, 0, 0, 0,
+		'C', 'D', 'G', 'M', 3, 5, 3, 0, 0, 0, 0, 0,
 		0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
 		64, 1, 0x61, 0x62, 0x63, 0x64,
 	};
 	static const uint8_t ready[] = {
-		'C', 'D', 'G', 'M', 2, 4, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9,
-		0, 0, 0, 0, 0, 0, 0, 5, 0, 100, 1, 1,
+		'C', 'D', 'G', 'M', 3, 4, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9,
+		0, 0, 0, 0, 0, 0, 0, 5, 0, 100, 1, 1, 1,
 		2, 0, 0, 0, 0, 7, 4, 10, 77, 0, 1,
 		6, 0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
 	};
 	struct msg m = { .type = MSG_FAIL, .from = 3, .incarnation = 0x1112131415161718,
 			 .u.fail = { .node = 64, .kind = FAIL_CRASH, .term = 0x61626364 } };
+	static const uint8_t load[] = {
+		'C', 'D', 'G', 'M', 3, 19, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9,
+		0x03, 0xe8, 0, 7, 0, 0x12, 0x34, 0x56, 0, 1, 0, 2, 1, 0, 0, 0, 3, 0, 0, 0, 4,
+	};
+	static const uint8_t reweigh[] = {
+		'C', 'D', 'G', 'M', 3, 20, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9,
+		1, 1, 5, 0x03, 0xe8, 0, 7, 0, 1, 0, 2, 0, 0x12, 0x34, 0x56, 0, 0, 0, 8,
+	};
+	static const uint8_t idle[] = {
+		'C', 'D', 'G', 'M', 3, 21, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9,
+		1, 0, 0, 0, 0, 0, 0, 0, 77, 0, 0, 0, 8, 0, 5, 10, 15, 20, 25, 30, 35,
+	};
+	static const uint8_t health[] = {
+		'C', 'D', 'G', 'M', 3, 22, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1, 3, 2,
+	};
 	uint8_t buf[128], hash[4];
 	uint32_t h = jhash("web", 3, 0x4344474d);
 
@@ -166,13 +219,41 @@ static void test_golden(void **state)
 	assert_memory_equal(buf, fail, sizeof(fail));
 
 	m = (struct msg){ .type = MSG_READY, .from = 2, .incarnation = 9,
-			  .u.ready = { .config = 5, .weight = 100, .hold_back = true, .n_links = 1 } };
+			  .u.ready = { .config = 5, .weight = 100, .hold_back = true, .slow = true,
+				     .n_links = 1 } };
 	memcpy(m.u.ready.link[0].mac, "\2\0\0\0\0\7", 6);
 	addr_parse(&m.u.ready.link[0].addr4, "10.77.0.1");
 	addr_parse(&m.u.ready.link[0].addr6, "fd77::1");
 	assert_int_equal(msg_encode(&m, CLUSTER, buf, sizeof(buf)), sizeof(ready));
 	memset(buf + 8, 0, 4);
 	assert_memory_equal(buf, ready, sizeof(ready));
+
+	m = (struct msg){ .type = MSG_LOAD, .from = 2, .incarnation = 9,
+			  .u.load = { .load = 1000, .cpu_idle = 7, .mem_free_kb = 0x123456, .blocked = 1,
+				      .swapping = 2, .conns = { 3 }, .kbps = { 4 } } };
+	assert_int_equal(msg_encode(&m, CLUSTER, buf, sizeof(buf)), sizeof(load));
+	memset(buf + 8, 0, 4);
+	assert_memory_equal(buf, load, sizeof(load));
+
+	m = (struct msg){ .type = MSG_REWEIGH, .from = 2, .incarnation = 9,
+			  .u.reweigh = { .service = 1, .n = 1, .node = { {
+				.node = 5, .load = 1000, .cpu_idle = 7, .blocked = 1, .swapping = 2,
+				.mem_free_kb = 0x123456, .conns = 8 } } } };
+	assert_int_equal(msg_encode(&m, CLUSTER, buf, sizeof(buf)), sizeof(reweigh));
+	memset(buf + 8, 0, 4);
+	assert_memory_equal(buf, reweigh, sizeof(reweigh));
+
+	m = (struct msg){ .type = MSG_IDLE, .from = 2, .incarnation = 9,
+			  .u.idle = { .service = 1, .epoch = 77, .size = 8, .bitmap = bitmap } };
+	assert_int_equal(msg_encode(&m, CLUSTER, buf, sizeof(buf)), sizeof(idle));
+	memset(buf + 8, 0, 4);
+	assert_memory_equal(buf, idle, sizeof(idle));
+
+	m = (struct msg){ .type = MSG_HEALTH, .from = 2, .incarnation = 9,
+			  .u.health = { .service = 1, .node = 3, .health = FITNESS_DOWN } };
+	assert_int_equal(msg_encode(&m, CLUSTER, buf, sizeof(buf)), sizeof(health));
+	memset(buf + 8, 0, 4);
+	assert_memory_equal(buf, health, sizeof(health));
 }
 
 static void test_refused(void **state)
@@ -252,9 +333,10 @@ static void test_ranges(void **state)
 	assert_int_equal(decode_with(MSG_SNAP, 32, 0x02), -EBADMSG);	/* total > 16 MiB */
 	assert_int_equal(decode_with(MSG_READY, 28, 0x04), -EBADMSG);	/* weight 2024 */
 	assert_int_equal(decode_with(MSG_READY, 30, 2), -EBADMSG);	/* a bool */
-	assert_int_equal(decode_with(MSG_READY, 31, SERVICES_MAX + 1), -EBADMSG);
-	assert_int_equal(decode_with(MSG_READY, 31, SERVICES_MAX - 1), -EBADMSG);
-	assert_int_equal(decode_with(MSG_READY, 38, 6), -EBADMSG);	/* IPv6 where IPv4 goes */
+	assert_int_equal(decode_with(MSG_READY, 31, 2), -EBADMSG);	/* another */
+	assert_int_equal(decode_with(MSG_READY, 32, SERVICES_MAX + 1), -EBADMSG);
+	assert_int_equal(decode_with(MSG_READY, 32, SERVICES_MAX - 1), -EBADMSG);
+	assert_int_equal(decode_with(MSG_READY, 39, 6), -EBADMSG);	/* IPv6 where IPv4 goes */
 	assert_int_equal(decode_with(MSG_LAYOUT, 22, 0), -EBADMSG);	/* no bucket */
 	assert_int_equal(decode_with(MSG_LAYOUT, 21, 2), -EBADMSG);	/* twice BUCKETS_MAX, and more */
 	assert_int_equal(decode_with(MSG_LAYOUT, 23, 1), -EBADMSG);	/* not a power of two */
@@ -263,6 +345,26 @@ static void test_ranges(void **state)
 	assert_int_equal(decode_with(MSG_DRAINED, 20, SERVICES_MAX), -EBADMSG);
 	assert_int_equal(decode_with(MSG_DRAINED, 21, 2), -EBADMSG);
 	assert_int_equal(decode_with(MSG_DRAINED, 33, 1), -EBADMSG);	/* size % 8 */
+	assert_int_equal(decode_with(MSG_LOAD, 20, 0x07), -EBADMSG);	/* load 2024 */
+	assert_int_equal(decode_with(MSG_LOAD, 22, 0x07), -EBADMSG);	/* idle 2023 */
+	assert_int_equal(decode_with(MSG_LOAD, 32, SERVICES_MAX + 1), -EBADMSG);
+	assert_int_equal(decode_with(MSG_LOAD, 32, SERVICES_MAX - 1), -EBADMSG);
+	assert_int_equal(decode_with(MSG_REWEIGH, 20, SERVICES_MAX), -EBADMSG);
+	assert_int_equal(decode_with(MSG_REWEIGH, 21, NODES_MAX + 1), -EBADMSG);
+	assert_int_equal(decode_with(MSG_REWEIGH, 21, NODES_MAX - 1), -EBADMSG);
+	assert_int_equal(decode_with(MSG_REWEIGH, 22, 0), -EBADMSG);	/* nobody's sample */
+	assert_int_equal(decode_with(MSG_REWEIGH, 22, 2), -EBADMSG);	/* twice the same node */
+	assert_int_equal(decode_with(MSG_REWEIGH, 22 + 63 * 17, 65), -EBADMSG);
+	assert_int_equal(decode_with(MSG_REWEIGH, 23, 0x07), -EBADMSG);	/* load 2024 */
+	assert_int_equal(decode_with(MSG_REWEIGH, 25, 0x07), -EBADMSG);	/* idle 2024 */
+	assert_int_equal(decode_with(MSG_IDLE, 20, SERVICES_MAX), -EBADMSG);
+	assert_int_equal(decode_with(MSG_IDLE, 32, 1), -EBADMSG);	/* size % 8 */
+	assert_int_equal(decode_with(MSG_HEALTH, 20, SERVICES_MAX), -EBADMSG);
+	assert_int_equal(decode_with(MSG_HEALTH, 21, 0), -EBADMSG);
+	assert_int_equal(decode_with(MSG_HEALTH, 21, 65), -EBADMSG);
+	assert_int_equal(decode_with(MSG_HEALTH, 22, FITNESS_N), -EBADMSG);
+	assert_int_equal(decode_with(MSG_HEALTH, 22, FITNESS_DOWN), 0);
+	assert_int_equal(decode_with(MSG_HEALTH, 21, 1), -EBADMSG);	/* WORKS, of somebody else */
 }
 
 /* What peers would refuse is not even sent. */
@@ -281,6 +383,16 @@ static void test_encode_refuses(void **state)
 	m.u.drained.size = 12;
 	assert_int_equal(msg_encode(&m, CLUSTER, buf, sizeof(buf)), 0);
 	m.u.drained.size = sizeof(bitmap) + 8;
+	assert_int_equal(msg_encode(&m, CLUSTER, buf, sizeof(buf)), 0);
+	m = (struct msg){ .type = MSG_ORDER, .from = 1, .u.order = { .type = ORDER_RAMP, .node = 1 } };
+	assert_int_equal(msg_encode(&m, CLUSTER, buf, sizeof(buf)), 0);
+	m.u.order.value = RAMP_FULL + 1;
+	assert_int_equal(msg_encode(&m, CLUSTER, buf, sizeof(buf)), 0);
+	m.u.order.value = 1;
+	assert_true(msg_encode(&m, CLUSTER, buf, sizeof(buf)) > 0);
+	m.u.order.node = NOBODY;
+	assert_int_equal(msg_encode(&m, CLUSTER, buf, sizeof(buf)), 0);
+	m = (struct msg){ .type = MSG_LOAD, .from = 1, .u.load = { .load = 1001 } };
 	assert_int_equal(msg_encode(&m, CLUSTER, buf, sizeof(buf)), 0);
 }
 
@@ -346,6 +458,10 @@ static void test_names(void **state)
 	assert_string_equal(msg_type_str(MSG_TYPES_N), "?");
 	assert_true(msg_is_replicated(MSG_READY));
 	assert_true(msg_is_replicated(MSG_ORDER));
+	assert_true(msg_is_replicated(MSG_HEALTH));
+	assert_false(msg_is_replicated(MSG_LOAD));
+	assert_string_equal(fitness_str(FITNESS_WORKS), "works");
+	assert_string_equal(fitness_str(FITNESS_N), "?");
 	assert_false(msg_is_replicated(MSG_ROUND));
 	assert_false(msg_is_replicated(MSG_DIGEST));
 	assert_false(msg_is_replicated(MSG_NONE));
