@@ -20,9 +20,28 @@
 #define BUCKETS 64
 #define CONFIG 77
 
+#define STUB_BROKEN 1	/* mem_free_kb: makes the policy break its word */
+
+/* What is left of a node that is 'load' busy; of whom nothing is known, what it had. */
+static inline void stub_factors(const struct clusterd_policy_in *in, uint32_t *factor)
+{
+	for (uint32_t i = 0; i < in->n; i++) {
+		const struct clusterd_policy_node *n = &in->node[i];
+
+		factor[i] = !n->known ? n->factor : n->load > 1000 ? 0 : 1000 - n->load;
+		if (n->known && n->mem_free_kb == STUB_BROKEN)
+			factor[i] = CLUSTERD_FACTOR_MAX + 1;
+	}
+}
+
+static const struct clusterd_policy_ops stub_policy = { .factors = stub_factors, .interval_ms = 1000 };
+
+/* The buckets of the first service follow its policy, of the second one its scheduler does. */
 static const struct repl_params params = { .n_nodes = N, .n_services = 2, .layout = { .buckets = BUCKETS },
 					   .salt = { 1, 2 }, .n_vips = 5,
-					   .vip_salt = { 11, 12, 13, 14, 15 } };
+					   .vip_salt = { 11, 12, 13, 14, 15 },
+					   .policy = { { .ops = &stub_policy, .step = 100 },
+						       { .ops = &stub_policy, .step = 100, .direct = true } } };
 static struct repl_fx fx;
 static uint8_t all_ones[BUCKETS];
 
@@ -87,6 +106,42 @@ static inline struct msg order(unsigned int from, enum order_type t, unsigned in
 	m.u.order.type = (uint8_t)t;
 	m.u.order.node = (uint8_t)node;
 	m.u.order.value = value;
+	return m;
+}
+
+static inline struct msg health(unsigned int from, unsigned int service, unsigned int node,
+				enum fitness h)
+{
+	struct msg m = base(MSG_HEALTH, from);
+
+	m.u.health.service = (uint8_t)service;
+	m.u.health.node = (uint8_t)node;
+	m.u.health.health = (uint8_t)h;
+	return m;
+}
+
+/* load[0] is node 1's; -1: nothing is known of it. */
+static inline struct msg reweigh(unsigned int service, const int *load, unsigned int n)
+{
+	struct msg m = base(MSG_REWEIGH, 1);
+
+	m.u.reweigh.service = (uint8_t)service;
+	for (unsigned int i = 0; i < n; i++)
+		if (load[i] >= 0)
+			m.u.reweigh.node[m.u.reweigh.n++] = (struct policy_sample){
+				.node = (uint8_t)(i + 1), .load = (uint16_t)load[i] };
+	return m;
+}
+
+static inline struct msg idle(unsigned int from, unsigned int service, uint64_t epoch, const uint8_t *bits,
+			      uint32_t size)
+{
+	struct msg m = base(MSG_IDLE, from);
+
+	m.u.idle.service = (uint8_t)service;
+	m.u.idle.epoch = epoch;
+	m.u.idle.size = size;
+	m.u.idle.bitmap = bits;
 	return m;
 }
 

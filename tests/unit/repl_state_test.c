@@ -32,6 +32,10 @@ static void snapshot_round_trip_gives_the_same_digest_and_the_same_future(void *
 		size_t size, again;
 		uint8_t *buf, *twice;
 
+		apply(r, idle(2, 0, repl_epoch(r), all_ones, BUCKETS / 8));
+		apply(r, health(1, 0, 1, FITNESS_WORKS));
+		apply(r, reweigh(0, (const int[]){ 0, 500, 1000 }, 3));
+		apply(r, reweigh(1, (const int[]){ 0, 500, 1000 }, 3));
 		apply(r, order(1, ORDER_WEIGHT, 2, 33));
 		apply(r, order(1, ORDER_DRAIN, 1, 0));
 		buf = snapshot(r, &size);
@@ -154,10 +158,11 @@ static struct msg random_message(const struct repl *r)
 	unsigned int from = 1 + rnd() % N, node = 1 + rnd() % N;
 	struct msg m;
 
-	switch (rnd() % 29) {
+	switch (rnd() % 35) {
 	case 0: case 1:
 		m = ready_as(from, from * 100 + rnd() % 3, rnd() % 4 == 0);
 		m.u.ready.config += rnd() % 20 == 0;
+		m.u.ready.slow = rnd() % 2;
 		return m;
 	case 2:
 		m = fail_of(r, node, rnd() % 3);
@@ -181,6 +186,7 @@ static struct msg random_message(const struct repl *r)
 		for (unsigned int i = 0; i < sizeof(bits); i++)
 			bits[i] = (uint8_t)rnd();
 		m = drained(from, rnd() % 3, repl_epoch(r) - rnd() % 8, rnd() % 2 ? bits : all_ones);
+		m.u.drained.forced = rnd() % 4 == 0;
 		if (repl_layout(r)->buckets <= 8 * sizeof(bits))
 			m.u.drained.size = repl_layout(r)->buckets / 8;
 		return m;
@@ -202,6 +208,38 @@ static struct msg random_message(const struct repl *r)
 		m.u.unmixed.rehash = repl_rehash(r) + (rnd() % 8 == 0);
 		m.u.unmixed.forced = rnd() % 2;
 		return m;
+	case 26: case 27: case 28:
+		if (rnd() % 2) {
+			m = health(from, rnd() % 3, from, rnd() % (FITNESS_N + (rnd() % 20 == 0)));
+		} else {	/* mostly of the left neighbour */
+			unsigned int left, right;
+
+			repl_ring(r, from, &left, &right);
+			m = health(from, rnd() % 2, rnd() % 4 && left ? left : node,
+				   rnd() % 3 ? FITNESS_DOWN : FITNESS_UP);
+		}
+		m.incarnation = repl_get_node(r, from)->incarnation + (rnd() % 8 == 0);
+		return m;
+	case 29: case 30: {
+		int load[N];
+
+		for (unsigned int i = 0; i < N; i++)
+			load[i] = rnd() % 6 == 0 ? -1 : rnd() % 4 == 0 ? 1000 : (int)(rnd() % (1001 + (rnd() % 99 == 0)));
+		m = reweigh(rnd() % 2 + (rnd() % 50 == 0), load, N);
+		m.from = (uint8_t)from;
+		m.incarnation = repl_get_node(r, from)->incarnation + (rnd() % 8 == 0);
+		return m;
+	}
+	case 31:
+		for (unsigned int i = 0; i < sizeof(bits); i++)
+			bits[i] = (uint8_t)rnd();
+		m = idle(from, rnd() % 2, repl_epoch(r) - rnd() % 4 + (rnd() % 9 == 0), bits, BUCKETS / 8);
+		m.incarnation = repl_get_node(r, from)->incarnation + (rnd() % 8 == 0);
+		if (repl_layout(r)->buckets <= 8 * sizeof(bits))
+			m.u.idle.size = repl_layout(r)->buckets / 8;
+		return m;
+	case 32:
+		return order(from, ORDER_RAMP, node, (uint16_t)(rnd() % 5 * 250 + (rnd() % 20 == 0)));
 	default:
 		m = order(from, rnd() % (ORDER_TYPES_N + (rnd() % 10 == 0)), node, (uint16_t)(rnd() % 300));
 		if (m.u.order.type == ORDER_LEAVE)
@@ -214,7 +252,8 @@ static struct msg random_message(const struct repl *r)
 
 static void replicas_fed_the_same_messages_stay_the_same(void **state)
 {
-	unsigned int changed = 0, seen[PHASES_N] = { 0 }, rehash[4] = { 0 };
+	unsigned int changed = 0, seen[PHASES_N] = { 0 }, rehash[4] = { 0 }, idles = 0, verdicts = 0;
+	unsigned int sorry = 0, ramps = 0, factors = 0, notes[NOTE_SORRY + 1] = { 0 };
 
 	(void)state;
 	for (unsigned int round = 0; round < 5; round++) {
@@ -233,6 +272,16 @@ static void replicas_fed_the_same_messages_stay_the_same(void **state)
 			assert_int_equal(repl_digest(a), repl_digest(b));
 			changed += fx.changed;
 			rehash[repl_rehash_phase(a)]++;
+			sorry += repl_sorry(a, 0);
+			for (unsigned int i = 0; i < fx.n_notes; i++)
+				notes[fx.note[i].type]++;
+			for (unsigned int i = 1; i <= N; i++) {
+				verdicts += repl_get_node(a, i)->seen_down[0] != NOBODY;
+				ramps += repl_get_node(a, i)->ramp != RAMP_FULL;
+				factors += repl_get_node(a, i)->factor[0] != CLUSTERD_FACTOR_MAX;
+			}
+			for (uint32_t i = 0; i < BUCKETS; i++)
+				idles += repl_get_bucket(a, 0, i)->idle;
 			for (uint32_t i = 0; i < BUCKETS; i += 7)
 				seen[repl_get_bucket(a, 0, i)->phase]++;
 			if (k % 500 == 0) {		/* one of them joins again by snapshot */
@@ -251,6 +300,10 @@ static void replicas_fed_the_same_messages_stay_the_same(void **state)
 	assert_true(rehash[REHASH_FREEZE] > 100 && rehash[REHASH_SWITCH] > 100 && rehash[REHASH_MIXED] > 100);
 	for (unsigned int p = 0; p < PHASES_N; p++)
 		assert_true(seen[p] > 100);
+	assert_true(idles > 100 && verdicts > 100 && sorry > 100 && ramps > 100 && factors > 100);
+	for (unsigned int n = 0; n <= NOTE_SORRY; n++)
+		if (!notes[n])
+			fail_msg("note %u never came", n);
 }
 
 int main(void)
