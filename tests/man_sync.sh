@@ -47,6 +47,12 @@ same "options of clusterctl" "$("$B/clusterctl" --help | help_options)" \
 	"$(page_options doc/man/clusterctl.8)"
 same "options of clusterd" "$("$B/clusterd" --help | help_options)" "$(page_options doc/man/clusterd.8)"
 
+# Events, as the core and its users name them.
+same "events" \
+	"$(cat clusterd/core/agent*.c clusterd/core/health.c | grep -o '"[A-Z][A-Z_]\{2,\}"' |
+		tr -d '"' | sort -u)" \
+	"$(sed -n 's/^\.It Sy \([A-Z_]*\).*/\1/p' doc/man/clusterctl.8 | sort -u)"
+
 # Arguments, as the table in clusterd/ctl/table.h has them: a command with an argument in one place
 # has one in the other.
 for command in $commands; do

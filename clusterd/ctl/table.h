@@ -46,8 +46,8 @@ enum {
 	  "let returned nodes take their share (failback = manual)") \
 	X(TAKEOVER, "takeover", "NODE --yes", 1, 1, CTL_DAEMON | CTL_JSON | CTL_YES, \
 	  "vouch that NODE is dead, so that the others may take over") \
-	X(PLAN,     "plan",     "drain|undrain|weight|failback [NODE [N]]", 1, 3, CTL_DAEMON | CTL_JSON, \
-	  "dry run: which buckets, connections and traffic an order would move, and to whom") \
+	X(PLAN,     "plan",     "ORDER [NODE [N]]", 1, 3, CTL_DAEMON | CTL_JSON, \
+	  "dry run of drain, undrain, weight or failback: what would move, and to whom") \
 	X(MONITORS, "monitors", "", 0, 0, CTL_DAEMON | CTL_JSON, \
 	  "how loaded this node is, by monitor, and the others as they told") \
 	X(CHECKS,   "checks",   "", 0, 0, CTL_DAEMON | CTL_JSON, \
