@@ -14,11 +14,13 @@
  *
  * With an action the service keeps its buckets while the first REPAIR lasts only if it still WORKS;
  * if it is DEAD they leave at once, whatever is tried.  An action that has ended gives the check
- * 'rise' intervals before the next failure counts towards another try.
+ * 'rise' intervals before failures count; 'fall' of them, and the backoff, lead to another try.  One
+ * that failed is known to be of no use at once.
  *
  * When:  a look begins every 'interval_ms'.  After a first failure looks come faster, so that the
  * verdict is there fall x interval after the service went bad, timeouts of the last look included
- * (fall = 1: interval + timeout).
+ * (fall = 1: interval + timeout).  A look that we could not end in time, because we did not run, does
+ * not count; nor are looks made up for.
  */
 
 #include "core/msg.h"
@@ -40,6 +42,12 @@ struct health_check {		/* of the configuration */
 	uint16_t action_tries;		/* >= 1 */
 	uint32_t action_backoff_ms;	/* after the first try; doubles, up to 10 minutes */
 };
+
+/*
+ * What a look really gets: the timeout, but with fall > 1 no more than interval x (fall - 1) / fall, or
+ * the verdict about a service that hangs could not be there in time.
+ */
+uint32_t health_timeout_ms(const struct health_check *c);
 
 enum check_state { CHECK_GOOD, CHECK_BAD, CHECK_REPAIR };
 const char *check_state_str(enum check_state s);	/* "good", "bad", "repair" */
@@ -81,6 +89,8 @@ void health_free(struct health *h);
  * The list of checks, from a configuration.  keep[i] is the number that check i had before, or -1: it
  * is new and begins as GOOD with unknown verdict (a service is fit until a check says otherwise);
  * first looks are spread over one interval.  Services that lose their last check become UP.
+ * A look or action that is under way goes on under the new number; a look that nobody answers any more
+ * is begun again and does not count, an action must be answered.  No give_up() for what is gone.
  */
 void health_set(struct health *h, const struct health_check *check, const int *keep, unsigned int n,
 		int64_t now);
