@@ -236,7 +236,7 @@ static void nothing_inherited(void **state)
 	sched_setscheduler(0, SCHED_FIFO, &rt);		/* may be refused: then it shows less */
 	run(&r, "echo $(ls /proc/self/fd)${SECRET}; "
 	    "sed -n 's/^Sig\\(Blk\\|Ign\\)://p' /proc/$$/status; "
-	    "sed 's/.*) //' /proc/$$/stat | cut -d' ' -f3,4,16,38; echo $$; pwd; cat /proc/$$/oom_score_adj; "
+	    "sed 's/.*) //' /proc/$$/stat | cut -d' ' -f3,4,17,39; echo $$; pwd; cat /proc/$$/oom_score_adj; "
 	    "readlink /proc/$$/fd/0");
 	sched_setscheduler(0, SCHED_OTHER, &none);
 	setpriority(PRIO_PROCESS, 0, was);
