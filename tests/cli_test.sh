@@ -64,7 +64,8 @@ try 1 'clusterd is not running' watch --json
 echo "[cluster]
 nonsense = 1" >"$dir/bad.ini"
 try 2 'bad.ini:2: .*nonsense' check "$dir/bad.ini"
-try 2 'bad.ini' -c "$dir/bad.ini" che
+try 2 'bad.ini' -c "$dir/bad.ini" check
+try 2 'may be any of: checks check$' che
 try 2 'missing.ini' check "$dir/missing.ini"
 try 2 'bad.ini' corosync-conf -c "$dir/bad.ini"
 try 0 'token_coefficient: 0' corosync-conf -c "etc/examples/three-node.ini"
@@ -83,6 +84,36 @@ d = json.load(open(sys.argv[1]))
 assert d["problems"] == sum(f["level"] == "problem" for f in d["findings"]), d["problems"]
 assert d["network"] is None and all(f["found"] for f in d["findings"])' "$dir/out" ||
 	{ failed=$((failed + 1)); echo "FAILED: doctor --json"; }
+
+# Plugins: those that are built in, and a directory with one that is none.
+mkdir "$dir/plugins"
+echo "no plugin" >"$dir/plugins/check-broken.so"
+CLUSTERD_PLUGINDIR=$dir/plugins
+export CLUSTERD_PLUGINDIR
+try 0 '^monitor  *cpu .*built in' plugins
+try 0 '^policy  *load ' plugins
+try 0 "^check  *broken .*$dir/plugins/check-broken.so" plugins
+try_json '"usable": false' plugins --json
+python3 -c 'import json, sys
+p = {(e["kind"], e["name"]): e for e in json.load(open(sys.argv[1]))["plugins"]}
+assert p["check", "tcp"]["usable"] and "why" not in p["check", "tcp"], p
+assert p["check", "broken"]["why"], p' "$dir/out" ||
+	{ failed=$((failed + 1)); echo "FAILED: plugins --json"; }
+try 2 'usage: clusterctl plugins' plugins x
+
+# What plugins say about a configuration is part of its check.
+three() {
+	cat etc/examples/three-node.ini
+	printf '%s\n' "$@"
+}
+three '[monitor mine]' 'type = nonsense' >"$dir/plug.ini"
+try 2 'plug.ini:[0-9: ]*.monitor mine. type: .*nonsense' check "$dir/plug.ini"
+three '[check a]' 'service = web' 'type = broken' >"$dir/plug.ini"
+try 2 'plug.ini:[0-9: ]*.check a. type: .*check-broken.so' check "$dir/plug.ini"
+three '[check a]' 'service = web' 'type = tcp' 'nonsense = 1' >"$dir/plug.ini"
+try 2 'plug.ini:[0-9]*: .check a. nonsense: ' check "$dir/plug.ini"
+try 2 '"section": "check a"' check --json "$dir/plug.ini"
+unset CLUSTERD_PLUGINDIR
 
 # The router's side of route.ini.
 if command -v bird >/dev/null; then
@@ -121,7 +152,7 @@ try 1 'nothing was changed: .*nonsense' reload
 try 0 'n3 is drained' drain n3 --wait
 try 0 'ordered' undrain n3
 try 0 'failback\|ordered' failback
-try 0 'warning  started         the made-up daemon runs' events
+try 0 'warning  STARTED         the made-up daemon runs' events
 try 0 'front     every node (flood)' trace 192.0.2.9:4711 10.77.0.250:80/tcp
 try 0 '^web      tcp    192.0.2.9:500[0-3]  10.77.0.250:80  n1    n[23]         kept' flows
 try 0 'there are more: --limit 1' flows web --limit 1
@@ -130,7 +161,19 @@ try 1 "no service is called 'nothing'" flows nothing
 try 0 '^web             5        6          7           0        8       -          -          -' counters
 # The made-up daemon cannot send frames and knows no paths, so that is what the doctor says.
 try 1 'this clusterd cannot send test frames' doctor -c etc/examples/three-node.ini
-for c in status nodes services flows counters "buckets web" events "trace --json 1.2.3.4:5 10.77.0.250:80/tcp" "undrain n3"; do
+try 0 '^drain n2 would move this; nothing has been changed' plan drain n2
+try 0 '^web      n2      n1       11            ?       ?$' plan drain n2
+try 0 '^weight n2 50 would move nothing' plan weight n2 50
+try 0 '^failback would move nothing' plan failback
+try 2 "'takeover' cannot be planned: give drain" plan takeover n2
+try 2 'usage: plan drain NODE' plan drain
+try 2 'usage: plan weight NODE N|auto' plan weight n2
+try 2 'usage: clusterctl plan ORDER' plan
+try 2 '0..1000 or auto' plan weight n2 1001
+try 1 "no node is called 'n9'" plan drain n9
+try 0 '31% of 2 processors' monitors
+try 0 'repair (down)' checks
+for c in "plan drain n2" "plan failback" monitors checks status nodes services flows counters "buckets web" events "trace --json 1.2.3.4:5 10.77.0.250:80/tcp" "undrain n3"; do
 	# shellcheck disable=SC2086
 	try_json '{' $c --json
 done
@@ -151,6 +194,37 @@ else
 	echo "FAILED: follower had $before events, then $after"
 fi
 wait $follower
+
+# Ctrl-C ends a follower, and all that came before is there.
+# (A shell makes what it starts with & deaf to SIGINT.)
+env --default-signal=INT "$B/clusterctl" -s "$sock" events --follow >"$dir/follow" 2>&1 &
+follower=$!
+# A reader that stops reading holds up nobody but its own follower.
+python3 - "$B/clusterctl" "$sock" <<'EOF' &
+import subprocess, sys, time
+p = subprocess.Popen([sys.argv[1], "-s", sys.argv[2], "events", "--follow"], stdout=subprocess.PIPE)
+time.sleep(2)
+p.kill()
+EOF
+slow=$!
+sleep 0.5
+i=0
+while [ $i -lt 20 ]; do
+	"$B/clusterctl" -s "$sock" failback >/dev/null || break
+	i=$((i + 1))
+done
+sleep 0.3
+kill -INT $follower
+wait $follower
+got=$?
+wait $slow
+if [ $got = 130 ] && [ "$(tail -n 20 "$dir/follow" | grep -c 'ORDER  .*an order?was given$')" = 20 ]; then
+	passed=$((passed + 1))
+else
+	failed=$((failed + 1))
+	echo "FAILED: events --follow and Ctrl-C: exit $got, $i orders:"
+	tail -n 3 "$dir/follow"
+fi
 
 # watch on a terminal: q ends it, the terminal is given back.
 if python3 - "$B/clusterctl" "$sock" <<'EOF'
@@ -184,6 +258,32 @@ else
 	failed=$((failed + 1))
 	echo "FAILED: watch"
 fi
+
+# A daemon that goes away ends a follower with a sentence; the next one finds the new daemon.
+"$B/clusterctl" -s "$sock" events --follow >"$dir/follow" 2>&1 &
+follower=$!
+sleep 0.5
+kill "$server"
+wait "$server" 2>/dev/null
+server=
+wait $follower
+got=$?
+if [ $got = 1 ] && tail -n 1 "$dir/follow" | grep -q '^clusterctl: clusterd closed the connection$'; then
+	passed=$((passed + 1))
+else
+	failed=$((failed + 1))
+	echo "FAILED: events --follow of a daemon that ends: exit $got:"
+	tail -n 3 "$dir/follow"
+fi
+try 1 'clusterd is not running on this node (nobody listens at .*)' events --follow
+"$B/tests/ctl_test" serve "$sock" >"$dir/ready2" &
+server=$!
+i=0
+while [ ! -s "$dir/ready2" ] && [ $i -lt 50 ]; do
+	sleep 0.1
+	i=$((i + 1))
+done
+try 0 'STARTED' events
 
 echo "cli: $passed passed, $failed failed"
 [ $failed = 0 ]
