@@ -4,6 +4,7 @@
 
 TESTS := addr jhash buf conf assign repl repl_state weigh hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways ctl_plan notify log doctor sched flowtab flow announce queue rules_sched policy
 TESTS += registry host child
+TESTS += health
 TESTS += check check_http
 
 T_addr       := util/addr
@@ -19,7 +20,7 @@ T_layout     := $(T_repl)
 T_inherit    := core/repl core/repl_hold core/repl_layout core/repl_snap core/weigh core/compile core/msg core/assign core/types util/jhash util/addr util/buf
 T_lease      := core/lease
 T_lease_peer := $(T_lease)
-T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_note core/agent_status core/agent_load core/agent_health core/report core/repl core/weigh core/repl_hold core/repl_layout core/repl_snap core/weigh core/msg core/compile core/assign core/types util/jhash util/addr util/buf
+T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_note core/agent_status core/agent_load core/agent_health core/report core/repl core/repl_hold core/repl_layout core/repl_snap core/weigh core/msg core/compile core/assign core/types util/jhash util/addr util/buf
 T_agent_layout := $(T_agent)
 T_agent_weigh := $(T_agent)
 T_report     := core/report
@@ -27,6 +28,7 @@ T_msg        := wire/msg core/msg core/types util/buf util/addr util/jhash
 T_hello      := wire/hello util/buf
 T_key        := io/key
 T_sched      := core/sched
+T_health     := core/health
 T_flowtab    := core/flowtab util/jhash util/addr
 T_flow       := wire/flow util/buf
 T_queue      := io/queue_decide core/sched core/flowtab util/jhash util/addr

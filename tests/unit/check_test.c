@@ -140,18 +140,6 @@ static void test_tcp_itself(void **state)
 	assert_int_equal(fclose(f), 0);
 }
 
-static int time_wait(void)
-{
-	char line[256];
-	FILE *f = fopen("/proc/net/tcp", "r");
-	int n = 0;
-
-	while (fgets(line, sizeof(line), f))
-		n += strlen(line) > 36 && !strncmp(line + 34, "06", 2);
-	fclose(f);
-	return n;
-}
-
 static void *take_all(void *arg)
 {
 	int fd;
