@@ -363,6 +363,8 @@ static void events_name_whom_they_are_about(void **state)
 	e = (struct agent_event){ .priority = LOG_INFO, .name = "X", .text = "a\nb\x7f\xc3", .service = -1 };
 	events_add(ctx.events, &conf, 1, &e);
 	json_decref(followed);
+	strcpy(conf.node[3].name, "ghost");
+	strcpy(conf.service[2].name, "ghost");
 	e.node = 4;
 	e.by = 64;
 	e.service = 2;
