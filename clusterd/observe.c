@@ -343,7 +343,9 @@ static int64_t host_connections(void *arg, const char *service)
 	struct turn *t = arg;
 	int i = conf_service_by_name(&t->conf, service);
 
-	return i < 0 || !t->observe->conns_known ? -1 : t->observe->sample.conns[i];
+	if (i < 0 || !t->observe->conns_known)
+		return -1;
+	return t->observe->sample.conns[i];
 }
 
 /* ---- checks ---- */

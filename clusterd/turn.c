@@ -73,11 +73,21 @@ static void op_lease(void *arg, const struct lease_cmd *cmd)
 		give_up(t, "the heartbeat does not take commands any more");
 }
 
+static const char *event_node(const struct turn *t, unsigned int id)
+{
+	return id ? t->conf.node[id - 1].name : NULL;
+}
+
 void turn_event(struct turn *t, const struct agent_event *e)
 {
+	struct log_event l = {
+		.name = e->name, .node = event_node(t, e->node), .by = event_node(t, e->by),
+		.service = e->service >= 0 ? t->conf.service[e->service].name : NULL,
+		.buckets = e->buckets,
+	};
 	struct timespec ts;
 
-	events_log(&t->conf, e);
+	log_event(e->priority, "cluster", &l, e->text);
 	clock_gettime(CLOCK_REALTIME, &ts);
 	events_add(t->events, &t->conf, (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000, e);
 	observe_event(t, e);
