@@ -2,7 +2,7 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state weigh hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways ctl_plan notify log doctor sched flowtab flow announce queue rules_sched policy
+TESTS := addr jhash buf conf assign repl repl_state weigh hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways ctl_plan notify notify_run log doctor sched flowtab flow announce queue rules_sched policy
 TESTS += registry host child
 TESTS += health
 TESTS += check check_http
@@ -44,6 +44,7 @@ T_ctl        := $(addprefix ctl/,$(CTL) client render render_plan grid) conf/con
 T_ctl_ways   := $(T_ctl)
 T_ctl_plan   := $(T_ctl)
 T_notify     := plug/notify util/log
+T_notify_run := plug/notify plug/child util/log
 T_log        := util/log
 T_doctor     := io/doctor ctl/doctor_net conf/conf_table util/addr
 T_announce   := io/announce util/addr util/log
@@ -70,7 +71,7 @@ $(B)/tests/$(1)_test: $(O)/tests/unit/$(1)_test.o $(addprefix $(O)/clusterd/,$(a
 endef
 $(foreach t,$(TESTS),$(eval $(call unit_rule,$(t))))
 
-$(O)/tests/plugins/%.o: ALL_CFLAGS += -fPIC
+$(O)/tests/plugins/%.o: ALL_CFLAGS += -fPIC -Wno-override-init
 $(B)/tests/plugins/%.so: $(O)/tests/plugins/%.o
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
@@ -117,9 +118,10 @@ endef
 $(foreach t,rules handed stack early netif tunnel announce group probe queue flows,$(eval $(call kernel_rule,$(t))))
 
 # The cluster simulator: core/ in a modelled world, see tests/sim/README.md.
-SIM := event net group node kernel packet script scenario rehash main
+SIM := event net group node kernel packet load script scenario rehash weigh main
 SIM_SEEDS ?= 5000
 $(B)/tests/sim: $(call obj,$(addprefix tests/sim/,$(SIM))) $(CORE_O) \
+		$(patsubst %,$(O)/builtin/%.o,$(filter policy-%,$(PLUGINS_BUILTIN))) \
 		$(call obj,clusterd/wire/msg $(addprefix clusterd/util/,addr buf jhash))
 	@mkdir -p $(@D)
 	@echo "  LD      $@"

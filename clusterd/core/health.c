@@ -173,8 +173,6 @@ static void hurry(struct check *c, int64_t now)
 	even = now + (c->due - timeout - now) / left;
 	latest = c->due - left * timeout;
 	c->next = even < latest ? even : latest;
-	if (c->next < now)
-		c->next = now;
 }
 
 static void begin_look(struct health *h, struct check *c, int64_t now)
@@ -346,22 +344,18 @@ static void check_new(struct check *c, unsigned int i, unsigned int n, int64_t n
 	c->next = now + (int64_t)c->conf.interval_ms * i / n;
 }
 
-/* 'c' had 'old' as its configuration and goes on with another one. */
-static void check_changed(struct check *c, const struct health_check *old, int64_t now)
+/* 'c' goes on with another configuration. */
+static void check_changed(struct check *c, int64_t now)
 {
 	int64_t interval = c->conf.interval_ms;
 
 	if (c->looking)
 		c->orphan = true;
-	if (c->conf.interval_ms != old->interval_ms) {
-		if (c->next > now + interval)
-			c->next = now + interval;
-		c->grid = c->next - interval;
-	}
+	if (c->next > now + interval)
+		c->next = now + interval;
 	if (counting(c)) {
 		c->due = now + (c->conf.fall - c->failed) * interval;
-		if (!c->looking)
-			hurry(c, now);
+		hurry(c, now);
 	}
 	if (c->state == CHECK_REPAIR && !c->conf.action) {
 		set_state(c, CHECK_BAD, now);
@@ -398,7 +392,7 @@ void health_set(struct health *h, const struct health_check *check, const int *k
 		c->conf = check[i];
 		c->timeout_ms = health_timeout_ms(&c->conf);
 		if (keep[i] >= 0)
-			check_changed(c, &old[keep[i]].conf, now);
+			check_changed(c, now);
 		else
 			check_new(c, i, n, now);
 	}
@@ -414,12 +408,13 @@ void health_result(struct health *h, unsigned int check, int value, int64_t now)
 
 void health_acted(struct health *h, unsigned int check, bool ok, int64_t now)
 {
-	struct check *c = &h->check[check];
+	struct check *c;
 	int64_t backoff;
 
 	now = clock_forward(h, now);
-	if (check >= h->n || !c->acting)
+	if (check >= h->n || !h->check[check].acting)
 		return;
+	c = &h->check[check];
 	c->acting = false;
 	if (c->state != CHECK_REPAIR)
 		return;
@@ -471,9 +466,10 @@ int64_t health_deadline(const struct health *h)
 
 void health_get(const struct health *h, unsigned int check, struct health_status *out)
 {
-	const struct check *c = &h->check[check];
+	const struct check *c;
 
 	assert(check < h->n);
+	c = &h->check[check];
 	*out = (struct health_status){
 		.state = c->state, .known = c->known, .verdict = verdict(c), .passed = c->passed,
 		.failed = c->failed, .value = c->value, .tries = c->tries, .given_up = c->given_up,
