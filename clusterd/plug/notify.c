@@ -114,7 +114,7 @@ static void begin(struct notify *n)
 		if (!err)
 			return;
 		n->child = NULL;
-		say_failed(n, strerror(-err));
+		say_failed(n, child_error_str(n->path, err));
 	}
 }
 

@@ -58,6 +58,11 @@ const char *child_status_str(int status, char buf[CHILD_STATUS_STR])
 	return buf;
 }
 
+const char *child_error_str(const char *path, int error)
+{
+	return error == -ENOENT ? "it does not exist" : "it is not executable";
+}
+
 static void end(int status)
 {
 	struct child *c = seen.now;
@@ -238,7 +243,7 @@ static void one_that_cannot_be_started(void **state)
 	for (unsigned int i = 0; i < 100; i++)
 		add("A");
 	assert_int_equal(seen.runs, 100);	/* tried for each: it may be there again */
-	assert_int_equal(logged("/usr/local/bin/hook, for A: No such file or directory"), 1);
+	assert_int_equal(logged("/usr/local/bin/hook, for A: it does not exist"), 1);
 	assert_int_equal(logged("\n"), 1);
 	seen.err = 0;
 	add("B");
