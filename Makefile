@@ -28,7 +28,7 @@ WARN    := -Wall -Wextra -Werror -Wshadow -Wswitch-enum -Wmissing-prototypes -Ws
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fvisibility=hidden -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
            -Iclusterd $(shell pkg-config --cflags $(PKGS) 2>/dev/null) -I/usr/include/iniparser \
            $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) -MMD -MP
-LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -liniparser -lpthread
+LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -liniparser -lpthread -lresolv
 
 EARLY   := $(if $(BPF_CC),early early_object,early_none)
 UTIL    := addr log buf jhash
@@ -66,6 +66,7 @@ CFLAGS_check-https := -DCHECK_HTTPS
 PKGS_check-http  := libcurl
 PKGS_check-https := libcurl
 PKGS_check-systemd := libsystemd
+LIBS_check-dns   := -lresolv
 
 plugin_source = plugins/$(or $(SOURCE_$(1)),$(1)).c
 # Those whose source is not there yet are left out.
@@ -90,7 +91,7 @@ $(O)/plugins/$(1).o: $(call plugin_source,$(1))
 $(B)/plugins/$(1).so: $(O)/plugins/$(1).o
 	@mkdir -p $$(@D)
 	@echo "  LD      $$@"
-	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(LDFLAGS) -shared -Wl,-z,defs -o $$@ $$< $(if $(PKGS_$(1)),$$(shell pkg-config --libs $(PKGS_$(1))))
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(LDFLAGS) -shared -Wl,-z,defs -o $$@ $$< $(LIBS_$(1)) $(if $(PKGS_$(1)),$$(shell pkg-config --libs $(PKGS_$(1))))
 endef
 $(foreach p,$(PLUGINS_BUILTIN) $(PLUGINS_SO) monitor-template,$(eval $(call plugin_rule,$(p))))
 
