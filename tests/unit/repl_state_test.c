@@ -158,7 +158,7 @@ static struct msg random_message(const struct repl *r)
 	unsigned int from = 1 + rnd() % N, node = 1 + rnd() % N;
 	struct msg m;
 
-	switch (rnd() % 35) {
+	switch (rnd() % 42) {
 	case 0: case 1:
 		m = ready_as(from, from * 100 + rnd() % 3, rnd() % 4 == 0);
 		m.u.ready.config += rnd() % 20 == 0;
@@ -174,7 +174,7 @@ static struct msg random_message(const struct repl *r)
 		return m;
 	case 4: case 5:
 		return base(MSG_PLAN, from);
-	case 6: case 7: case 8: case 9: case 10: case 11:
+	case 6: case 7: case 8: case 9: case 10: case 11: case 33: case 34: case 35: case 36: case 37:
 		m = plan_step(MSG_ACK, from, repl_plan_ack(r) + (rnd() % 8 == 0));
 		m.incarnation = repl_get_node(r, from)->incarnation;
 		return m;
