@@ -143,10 +143,24 @@ json_t *status_load(unsigned int value)
 	return json_real((double)value / 1000);
 }
 
-/* What the node's services multiply their factors with: its weight, less during the slow start. */
-static unsigned int node_weight(const struct repl *r, unsigned int id, unsigned int ramp)
+/* It gets nothing while it waits for 'failback'; unless all who could have something wait. */
+static bool waits(const struct ctl_ctx *x, unsigned int id)
 {
-	unsigned int w = repl_node_weight(r, id), scaled = (w * ramp + RAMP_FULL / 2) / RAMP_FULL;
+	const struct repl *r = agent_repl(x->agent);
+
+	if (!repl_get_node(r, id)->hold_back)
+		return false;
+	for (unsigned int i = 1; i <= x->conf->n_nodes; i++)
+		if (!repl_get_node(r, i)->hold_back && repl_node_weight(r, i))
+			return true;
+	return false;
+}
+
+/* What the node's services multiply their factors with: its weight, less during the slow start. */
+static unsigned int node_weight(const struct ctl_ctx *x, unsigned int id, unsigned int ramp)
+{
+	unsigned int w = waits(x, id) ? 0 : repl_node_weight(agent_repl(x->agent), id);
+	unsigned int scaled = (w * ramp + RAMP_FULL / 2) / RAMP_FULL;
 
 	return w && !scaled ? 1 : scaled;
 }
@@ -171,7 +185,7 @@ static json_t *node(const struct ctl_ctx *x, unsigned int id)
 		      "address", addr_str(&c->addr, addr),
 		      "state", agent_node_state(x->agent, id),
 		      "weight", ordered ? n->weight_order : configured,
-		      "effective_weight", (int)node_weight(r, id, ramp), "load", load(x, id));
+		      "effective_weight", (int)node_weight(x, id, ramp), "load", load(x, id));
 	if (!o)
 		return NULL;
 	json_object_set_new(o, "weight_configured", json_integer(configured));

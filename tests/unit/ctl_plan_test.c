@@ -139,6 +139,29 @@ static void loads_and_weights(void **state)
 	free(text);
 }
 
+static void nodes_that_wait(void **state)
+{
+	json_t *s;
+	char *text;
+
+	node[3].hold_back = true;
+	s = ask(STATUS);
+	is(s, "nodes/1/effective_weight", "100");
+	is(s, "nodes/2/effective_weight", "0");
+	is(s, "nodes/2/weight", "100");
+	json_decref(s);
+	text = rendered(CMD_STATUS, STATUS);
+	assert_non_null(strstr(text, "online  0 (100)  32.8%       42     -  12 ms ago  waits for 'failback'\n"));
+	free(text);
+	/* Who else should have the work? */
+	node[1].hold_back = node[2].drain = true;
+	s = ask(STATUS);
+	is(s, "nodes/0/effective_weight", "100");
+	is(s, "nodes/1/effective_weight", "0");
+	is(s, "nodes/2/effective_weight", "100");
+	json_decref(s);
+}
+
 static void what_is_not_well_is_seen(void **state)
 {
 	char *text = rendered(CMD_STATUS, STATUS);
@@ -409,6 +432,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(loads_and_weights, setup),
+		cmocka_unit_test_setup(nodes_that_wait, setup),
 		cmocka_unit_test_setup(what_is_not_well_is_seen, setup),
 		cmocka_unit_test_setup(dry_run, setup),
 		cmocka_unit_test_setup(dry_runs_of_all_orders, setup),
