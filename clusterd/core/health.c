@@ -160,8 +160,8 @@ static bool counting(const struct check *c)
 }
 
 /*
- * A look has failed at 'now' and 'left' more make the verdict.  Evenly, but so that there is time even
- * if each of them takes its whole timeout.
+ * A look has failed at 'now' and 'left' more make the verdict.  Evenly, but so that there is time
+ * even if each of them takes its whole timeout.
  */
 static void hurry(struct check *c, int64_t now)
 {
@@ -283,7 +283,7 @@ static void failed(struct health *h, struct check *c, bool dead, int64_t now)
 		return;
 	if (c->state == CHECK_GOOD)
 		turn_bad(h, c, now);
-	/* Once it was dead its connections are lost: until it is good, "works" does not bring them back. */
+	/* Once it was dead its connections are lost; that it works a little brings none back. */
 	if (c->dead >= c->conf.fall)
 		c->down = true;
 	tell_verdicts(h);

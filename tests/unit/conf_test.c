@@ -119,12 +119,12 @@ static void test_golden(void **state)
 		}
 	}
 	globfree(&g);
-	assert_true(valid >= 3 && wrong >= 17);
+	assert_true(valid >= 4 && wrong >= 21);
 }
 
 static void test_samples(void **state)
 {
-	unsigned int dispatch = 0, redirect = 0;
+	unsigned int dispatch = 0, redirect = 0, policies = 0, monitors = 0, checks = 0;
 	glob_t g;
 
 	assert_int_equal(glob("etc/examples/*.ini", 0, NULL, &g), 0);
@@ -133,9 +133,13 @@ static void test_samples(void **state)
 		for (unsigned int k = 0; k < conf.n_services; k++) {
 			dispatch |= 1u << conf.service[k].dispatch;
 			redirect |= 1u << conf.service[k].redirect;
+			policies += strcmp(conf.service[k].weights, "static") != 0;
 		}
+		monitors += conf.n_monitors;
+		checks += conf.n_checks;
 	}
-	assert_true(g.gl_pathc >= 6);
+	assert_true(g.gl_pathc >= 9);
+	assert_true(policies >= 2 && monitors >= 2 && checks >= 3);
 	assert_int_equal(dispatch, 7);		/* all three are shown */
 	assert_int_equal(redirect, 7);
 	globfree(&g);
@@ -157,7 +161,7 @@ static void test_sample_shows_defaults(void **state)
 		p[1] = ' ';
 		n++;
 	}
-	assert_int_equal(n, 21);
+	assert_int_equal(n, 32);
 	must_parse(&other, text);
 	assert_int_equal(conf_diff(&conf, &other, NULL, NULL), 0);
 	free(text);
@@ -220,6 +224,98 @@ static void test_values(void **state)
 	assert_int_equal(conf_node_by_name(&conf, "N2"), NOBODY);
 	assert_int_equal(conf_service_by_name(&conf, "a"), 0);
 	assert_int_equal(conf_service_by_name(&conf, "z"), -1);
+}
+
+static void test_monitors_and_checks(void **state)
+{
+	must_parse(&conf, MINIMAL "weights=memory-1\nweights_interval=20s\nrebalance_step=7\n"
+		   "process_memory=9\nconnections_per_minute=11\npeer_check=on\n"
+		   "sorry=redirect https://x.example/\n"
+		   "[check b]\ntype=http\nservice=web\ninterval=200ms\nrise=4\nfall=5\n"
+		   "on_fail=now\naction=exec:/bin/x\naction_tries=6\naction_backoff=7s\n"
+		   "Path=/y\nexpect='a;b'\n"
+		   "[monitor psi]\n[check a]\nservice=web\ntype=tcp\naction=restart:a@b.service\n"
+		   "timeout=1s\non_fail=drain\n"
+		   "[monitor m]\ntype=net\ninterval=2s\nweight=50\nif=eth0\n[node n2]\ncapacity=50\n");
+	assert_string_equal(conf.service[0].weights, "memory-1");
+	assert_int_equal(conf.service[0].weights_interval_ms, 20000);
+	assert_int_equal(conf.service[0].rebalance_step, 7);
+	assert_int_equal(conf.service[0].process_memory_kb, 9);
+	assert_int_equal(conf.service[0].connections_per_minute, 11);
+	assert_int_equal(conf.service[0].peer_check, SWITCH_ON);
+	assert_int_equal(conf.service[0].sorry, SORRY_REDIRECT);
+	assert_string_equal(conf.service[0].sorry_url, "https://x.example/");
+	assert_int_equal(conf.node[0].capacity, 100);
+	assert_int_equal(conf.node[1].capacity, 50);
+
+	assert_int_equal(conf.n_checks, 2);	/* in the order of the file */
+	assert_string_equal(conf.check[0].name, "b");
+	assert_string_equal(conf.check[0].service, "web");
+	assert_string_equal(conf.check[0].type, "http");
+	assert_int_equal(conf.check[0].interval_ms, 200);
+	assert_int_equal(conf.check[0].timeout_ms, 100);
+	assert_int_equal(conf.check[0].rise, 4);
+	assert_int_equal(conf.check[0].fall, 5);
+	assert_int_equal(conf.check[0].on_fail, ON_FAIL_NOW);
+	assert_int_equal(conf.check[0].action, ACTION_EXEC);
+	assert_string_equal(conf.check[0].action_arg, "/bin/x");
+	assert_int_equal(conf.check[0].action_tries, 6);
+	assert_int_equal(conf.check[0].action_backoff_ms, 7000);
+	assert_int_equal(conf.check[0].n_options, 2);
+	assert_string_equal(conf.check[0].option[0].key, "path");
+	assert_string_equal(conf.check[0].option[0].value, "/y");
+	assert_int_equal(conf.check[0].option[0].line, 24);
+	assert_string_equal(conf.check[0].option[1].key, "expect");
+	assert_string_equal(conf.check[0].option[1].value, "a;b");
+	assert_int_equal(conf.check[1].action, ACTION_RESTART);
+	assert_string_equal(conf.check[1].action_arg, "a@b.service");
+	assert_int_equal(conf.check[1].on_fail, ON_FAIL_DRAIN);
+	assert_int_equal(conf.check[1].timeout_ms, 1000);
+	assert_int_equal(conf.check[1].n_options, 0);
+
+	assert_int_equal(conf.n_monitors, 2);
+	assert_string_equal(conf.monitor[0].name, "psi");
+	assert_string_equal(conf.monitor[0].type, "psi");
+	assert_int_equal(conf.monitor[0].interval_ms, 1000);
+	assert_int_equal(conf.monitor[0].weight, 100);
+	assert_string_equal(conf.monitor[1].type, "net");
+	assert_int_equal(conf.monitor[1].weight, 50);
+	assert_int_equal(conf.monitor[1].interval_ms, 2000);
+	assert_string_equal(conf.monitor[1].option[0].value, "eth0");
+
+	must_parse(&conf, "[service web]\nvip=10.0.0.9\nport=tcp/80\nsorry=drop\n[cluster]\n"
+		   "name=web\nnodes=n1=10.0.0.1\nfailback=never-while-busy\nbusy=33\n"
+		   "slow_start=90s\nnotify=exec:/n\nsorry_port=81\n");
+	assert_int_equal(conf.failback, FAILBACK_NEVER_WHILE_BUSY);
+	assert_string_equal(conf_failback_str(conf.failback), "never-while-busy");
+	assert_int_equal(conf.busy, 33);
+	assert_int_equal(conf.slow_start_ms, 90000);
+	assert_string_equal(conf.notify, "/n");
+	assert_int_equal(conf.sorry_port, 81);
+	assert_int_equal(conf.service[0].sorry, SORRY_DROP);
+	assert_string_equal(conf_sorry_str(conf.service[0].sorry), "drop");
+	assert_string_equal(conf.service[0].weights, "static");
+	assert_int_equal(conf.n_checks, 0);
+}
+
+/* Complaints of plugins look like ours. */
+static void test_errors_add(void **state)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	errs.n = 0;
+	conf_errors_add(&errs, 7, "check web", "path", "%s is no path\033", "x");
+	conf_errors_add(&errs, 0, "check web", NULL, "is %d too many", 1);
+	conf_errors_print(&errs, "f", f);
+	fclose(f);
+	assert_string_equal(text, "f:7: [check web] path: x is no path?\n"
+			    "f: [check web]: is 1 too many\n");
+	free(text);
+	for (unsigned int i = 0; i < 2 * CONF_ERRORS_MAX; i++)
+		conf_errors_add(&errs, i, "x", "y", "z");
+	assert_int_equal(errs.n, 2 + 2 * CONF_ERRORS_MAX);
 }
 
 static void test_layout(void **state)
@@ -345,6 +441,33 @@ static void test_diff_of_order(void **state)
 	assert_int_equal(s.restart, 1);
 }
 
+static void test_diff_of_checks(void **state)
+{
+	struct seen s = { "", 0, 0 };
+
+	must_parse(&conf, MINIMAL "[monitor cpu]\n[monitor old]\ntype=exec\na=1\n"
+		   "[check x]\nservice=web\ntype=tcp\nport=1\nsame=2\ngone=3\n"
+		   "[check y]\nservice=web\ntype=tcp\n");
+	must_parse(&other, MINIMAL "[monitor new]\ntype=exec\n[monitor cpu]\nweight=5\nk=v\n"
+		   "[check z]\nservice=web\ntype=tcp\n"
+		   "[check x]\nservice=web\ntype=http\naction=exec:/r\nnew=4\nsame=2\nport=9\n"
+		   "[node n1]\ncapacity=50\n");
+	assert_int_equal(conf_diff(&conf, &other, see, &s), 12);
+	assert_string_equal(s.text,
+			    "[node n1] capacity: 100 -> 50 restart\n"
+			    "[monitor cpu] weight: 100 -> 5 live\n"
+			    "[monitor cpu] k: - -> v live\n"
+			    "[monitor old] : present -> - live\n"
+			    "[monitor new] : - -> present live\n"
+			    "[check x] type: tcp -> http live\n"
+			    "[check x] action: - -> exec:/r live\n"
+			    "[check x] port: 1 -> 9 live\n"
+			    "[check x] gone: 3 -> - live\n"
+			    "[check x] new: - -> 4 live\n"
+			    "[check y] : present -> - live\n"
+			    "[check z] : - -> present live\n");
+}
+
 static uint64_t digest_of(const char *cluster, const char *service, const char *rest)
 {
 	char text[1024];
@@ -363,11 +486,13 @@ static void test_digest(void **state)
 	static const char *const same[] = {
 		"failback=manual", "failback_delay=1s", "drain_timeout=1s", "hang=3s", "grace=1s",
 		"token=2s", "key_file=/x", "accelerate=off", "[node n1]\nweight=3", "buckets=64",
+		"failback=never-while-busy", "busy=1", "slow_start=1s", "notify=exec:/x",
+		"[node n1]\ncapacity=3", "[monitor cpu]", "[check x]\nservice=web\ntype=tcp\na=b",
 	};
 	static const char *const differ[] = {
 		"quorum=ignore", "lease=200ms", "tiebreak=lowest",
 		"tiebreak=10.0.0.254", "tiebreak=10.0.0.253", "port=6000",
-		"vxlan_port=8472",
+		"vxlan_port=8472", "sorry_port=81",
 		"[service b]\nvip=10.0.0.8\nport=tcp/80",
 	};
 	static const char *const services[] = {
@@ -376,8 +501,12 @@ static void test_digest(void **state)
 		SERVICE "dispatch=route", SERVICE "dispatch=announce", SERVICE "redirect=ipip",
 		SERVICE "redirect=vxlan", SERVICE "mac=igmp", SERVICE "mac=unicast",
 		SERVICE "scheduler=probability", SERVICE "scheduler=least-conn",
+		SERVICE "weights=load", SERVICE "weights=wlc", SERVICE "weights_interval=1s",
+		SERVICE "rebalance_step=1", SERVICE "process_memory=1", SERVICE "peer_check=on",
+		SERVICE "connections_per_minute=1", SERVICE "sorry=drop",
+		SERVICE "sorry=redirect http://a", SERVICE "sorry=redirect http://b",
 	};
-	uint64_t seen[32], base = digest_of(NODES, SERVICE, "");
+	uint64_t seen[64], base = digest_of(NODES, SERVICE, "");
 	unsigned int n = 0;
 	char cluster[256];
 
@@ -526,12 +655,15 @@ int main(void)
 		cmocka_unit_test(test_samples),
 		cmocka_unit_test(test_sample_shows_defaults),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_monitors_and_checks),
+		cmocka_unit_test(test_errors_add),
 		cmocka_unit_test(test_layout),
 		cmocka_unit_test(test_64_nodes),
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_diff),
 		cmocka_unit_test(test_diff_of_order),
+		cmocka_unit_test(test_diff_of_checks),
 		cmocka_unit_test(test_digest),
 		cmocka_unit_test(test_corosync),
 		cmocka_unit_test(test_local_node),

@@ -231,8 +231,8 @@ static int64_t time_to_verdict(const struct health_check *c, int answer, int64_t
 }
 
 /*
- * Whenever it happens, the verdict is there after fall x interval, and not after a blip: the failures
- * span at least (fall - 1) x interval less one timeout.
+ * Whenever it happens, the verdict is there after fall x interval, and not after a blip: the
+ * failures span at least (fall - 1) x interval less one timeout.
  */
 static void test_in_time(void **state)
 {
@@ -507,7 +507,7 @@ static struct health_check with_action(void)
 	return c;
 }
 
-/* It works: the share stays until the first try has failed.  It is dead: the share leaves at once. */
+/* It works: the share stays until the first try has failed.  It is dead: it leaves at once. */
 static void test_share_during_repair(void **state)
 {
 	struct health_check c = with_action();
@@ -657,7 +657,7 @@ static void test_backoff_ends_at_10_minutes(void **state)
 	assert_int_equal(verdicts, 1);
 }
 
-/* A service that never gets good again, though it never fails 'fall' times in a row, is given up. */
+/* A service that never gets good again is given up, though it never fails 'fall' times in a row. */
 static void test_flaps_during_repair(void **state)
 {
 	struct health_check c = with_action();
