@@ -39,6 +39,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.join(TOP, os.environ.get("BUILD", "build"))
 CLUSTERD, CLUSTERCTL = os.path.join(BUILD, "clusterd"), os.path.join(BUILD, "clusterctl")
+os.environ["CLUSTERD_PLUGINDIR"] = os.path.join(BUILD, "plugins")
 BUILT = os.path.isfile(CLUSTERD) and os.path.isfile(CLUSTERCTL)
 VIP4, VIP6 = "10.77.0.250", "fd77::250"
 CLIENT4, CLIENT6 = "10.77.0.100", "fd77::100"
