@@ -2,10 +2,10 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state weigh hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways ctl_plan notify notify_run log doctor sched flowtab flow announce queue rules_sched policy
+TESTS := addr jhash buf conf assign repl repl_state weigh hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways ctl_plan notify notify_run log doctor sched flowtab flow announce queue rules_sched policy monitor monitor_more
 TESTS += registry host child
 TESTS += health
-TESTS += check check_http
+TESTS += check check_http check_local
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
@@ -53,6 +53,12 @@ T_child      := plug/child util/log
 T_host       := plug/host plug/child util/log
 T_policy     :=
 $(B)/tests/policy_test: $(patsubst %,$(O)/builtin/%.o,$(filter policy-%,$(PLUGINS_BUILTIN)))
+T_monitor    :=
+T_monitor_more :=
+MONITOR_TEST := $(O)/tests/unit/monitor_common.o $(patsubst %,$(O)/builtin/%.o,$(filter monitor-%,$(PLUGINS_BUILTIN)))
+$(B)/tests/monitor_test $(B)/tests/monitor_more_test: $(MONITOR_TEST)
+# Leads their open() of /proc and /sys to files of the test.
+$(B)/tests/monitor_test $(B)/tests/monitor_more_test: LDFLAGS += -Wl,--wrap=open,--wrap=access
 # Plugins that must be refused, and one for each way of misbehaving.
 BAD_PLUGINS  := $(patsubst tests/plugins/%.c,$(B)/tests/plugins/%.so,$(wildcard tests/plugins/*.c))
 $(B)/tests/registry_test: | $(BAD_PLUGINS) $(B)/plugins/monitor-template.so
@@ -60,14 +66,18 @@ $(B)/tests/registry_test: | $(BAD_PLUGINS) $(B)/plugins/monitor-template.so
 # The checks are loaded from their files: these tests link nothing of clusterd.
 T_check      :=
 T_check_http :=
-$(B)/tests/check_test: | $(addprefix $(B)/plugins/,check-tcp.so)
+T_check_local :=
+$(B)/tests/check_test: | $(addprefix $(B)/plugins/,check-tcp.so check-dns.so)
+$(B)/tests/check_local_test: | $(addprefix $(B)/plugins/,check-exec.so check-link.so check-disk.so)
+# Its fsync() takes the place of the C library's.
+$(B)/tests/check_local_test: LDFLAGS += -rdynamic
 $(B)/tests/check_http_test: | $(addprefix $(B)/plugins/,check-http.so check-https.so)
 
 define unit_rule
 $(B)/tests/$(1)_test: $(O)/tests/unit/$(1)_test.o $(addprefix $(O)/clusterd/,$(addsuffix .o,$(T_$(1))))
 	@mkdir -p $$(@D)
 	@echo "  LD      $$@"
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ -lcmocka $(LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $$(LDFLAGS) -o $$@ $$^ -lcmocka $(LIBS)
 endef
 $(foreach t,$(TESTS),$(eval $(call unit_rule,$(t))))
 
