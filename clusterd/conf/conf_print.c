@@ -14,7 +14,7 @@ static void print_pair(const char *key, const char *text, FILE *out)
 	size_t len = strlen(text);
 	const char *quote = "";
 
-	if (strpbrk(text, ";#") || strchr("\"' \t", *text) || strchr(" \t", text[len - 1]))
+	if (strpbrk(text, ";#") || strchr("\"' \t", *text) || strchr(" \t\\", text[len - 1]))
 		quote = strchr(text, '"') ? "'" : "\"";
 	fprintf(out, "%-14s = %s%s%s\n", key, quote, text, quote);
 }

@@ -346,6 +346,12 @@ static void scan_pair(struct conf_scan *s, unsigned int line, char *text)
 	} else {
 		*end = '\0';
 		inner = trim(value);
+		if (*inner && inner[strlen(inner) - 1] == '\\') {
+			conf_complain_at(s->r, line, s->section, key, "value ends with a \\, which "
+					 "does not join lines here; take it out, or put the value "
+					 "into quotes");
+			*inner = '\0';
+		}
 		fprintf(s->out, "%s = %s", key, inner);
 	}
 	scan_add(s, line, key, inner);
@@ -391,14 +397,10 @@ static bool scan_bytes(struct conf_scan *s, unsigned int line, const char *text,
 		else if (!quote && (b == '"' || b == '\''))
 			quote = (char)b;	/* a ; in quotes begins no comment */
 		comment = !quote && (b == ';' || b == '#');
-		if (comment || b == '\t' || (b >= ' ' && b <= '~' && b != '\\'))
+		if (comment || b == '\t' || (b >= ' ' && b <= '~'))
 			continue;
-		if (b >= ' ' && b <= '~')
-			conf_complain_at(s->r, line, s->section, key, "character '%c' is not "
-					 "allowed outside comments; take it out", b);
-		else
-			conf_complain_at(s->r, line, s->section, key, "byte 0x%02x is not allowed "
-					 "outside comments; use plain ASCII", b);
+		conf_complain_at(s->r, line, s->section, key, "byte 0x%02x is not allowed outside "
+				 "comments; use plain ASCII", b);
 		return false;
 	}
 	return true;

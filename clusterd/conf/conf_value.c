@@ -408,9 +408,9 @@ static void parse_redirect(const struct ctx *x, struct conf_service *s, const ch
 		COMPLAIN(x, "'%.60s' does not begin with http:// or https://", url);
 	else if (!isalnum((unsigned char)url[scheme]) && url[scheme] != '[')
 		COMPLAIN(x, "'%.60s' has no host; write redirect http://other.example/", url);
-	else if (strpbrk(url, " \t\"'<>`{}|^"))
+	else if (strpbrk(url, " \t\"'<>`{}|^\\"))
 		COMPLAIN(x, "URL has the character '%c', which URLs cannot have; encode it, as in "
-			 "%%20", *strpbrk(url, " \t\"'<>`{}|^"));
+			 "%%20", *strpbrk(url, " \t\"'<>`{}|^\\"));
 	else if (strlen(url) >= sizeof(s->sorry_url))
 		COMPLAIN(x, "URL is too long; %zu characters is the most", sizeof(s->sorry_url) - 1);
 	else
