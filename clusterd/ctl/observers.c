@@ -42,9 +42,10 @@ static json_t *told(const struct ctl_ctx *x, unsigned int id)
 		return json_pack("{s:o, s:n, s:n, s:n, s:n, s:n, s:n, s:n}", "name",
 				 status_name(x, id), "load", "cpu_idle", "mem_free_kb", "blocked",
 				 "swapping", "connections", "kbps");
-	return json_pack("{s:o, s:o, s:o, s:I, s:i, s:i, s:o, s:o}", "name", status_name(x, id),
+	/* No node has no memory: none of its monitors tells. */
+	return json_pack("{s:o, s:o, s:o, s:o, s:i, s:i, s:o, s:o}", "name", status_name(x, id),
 			 "load", status_load(s->load), "cpu_idle", status_load(s->cpu_idle),
-			 "mem_free_kb", (json_int_t)s->mem_free_kb, "blocked", (int)s->blocked,
+			 "mem_free_kb", s->mem_free_kb ? json_integer(s->mem_free_kb) : json_null(), "blocked", (int)s->blocked,
 			 "swapping", (int)s->swapping, "connections", per_service(x, s->conns), "kbps",
 			 per_service(x, s->kbps));
 }

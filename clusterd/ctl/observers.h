@@ -13,6 +13,7 @@
  *  for, 0..1 or null,"why","age_ms","open","cpu_us"}],
  *  "nodes":[{"name","load","cpu_idle","mem_free_kb","blocked","swapping","connections":{service: n},
  *  "kbps":{service: n}}]}; null: the node has told nothing lately
+ *  (mem_free_kb: or has no monitor for that)
  */
 json_t *observers_monitors(const struct ctl_ctx *x);
 

@@ -84,7 +84,7 @@ static void told(const struct render *r, const json_t *result)
 			grid_cell(g, PLAIN, "%.0f%%", 100 * json_number_value(idle));
 		else
 			grid_cell(g, PLAIN, "-");
-		if (known)
+		if (json_is_integer(json_object_get(n, "mem_free_kb")))
 			grid_cell(g, PLAIN, "%lld MiB", num(n, "mem_free_kb") / 1024);
 		else
 			grid_cell(g, PLAIN, "-");

@@ -307,7 +307,10 @@ static void monitors_read_well(void **state)
 	sample_now[2] = (struct sample){ .load = 720, .cpu_idle = 305, .mem_free_kb = 2048 * 1024,
 					 .blocked = 3, .swapping = 40, .conns = { 100, 20 },
 					 .kbps = { 5000, 1 } };
+	sample_now[3].load = 40;	/* it has no monitor for memory */
 	m = ask("{\"cmd\":\"monitors\"}");
+	is(m, "nodes/2/mem_free_kb", "null");
+	is(m, "nodes/2/load", "0.04");
 	is(m, "monitors/0", "{\"name\":\"cpu\",\"type\":\"cpu\",\"value\":312,\"weight\":50,"
 	   "\"load\":0.156,\"why\":\"31% of 2 processors\",\"age_ms\":420,\"open\":true,"
 	   "\"cpu_us\":12345}");
@@ -329,7 +332,7 @@ static void monitors_read_well(void **state)
 		"NODE  LOAD  CPU IDLE  MEMORY FREE  BLOCKED  SWAPPED  CONNECTIONS  KBIT/S\n"
 		"n1       -         -            -        -        -            -       -\n"
 		"n2    0.72       30%     2048 MiB        3       40          120    5001\n"
-		"n3       -         -            -        -        -            -       -\n");
+		"n3    0.04        0%            -        0        0            0       0\n");
 	free(text);
 }
 
