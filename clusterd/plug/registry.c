@@ -122,8 +122,7 @@ static const struct clusterd_plugin *descriptor(void *handle)
 
 	if (!p || !dladdr1(p, &info, (void **)&sym, RTLD_DL_SYMENT) || !sym)
 		return NULL;
-	/* 'abi' and 'size' are enough to say that the rest is of another time. */
-	return sym->st_size >= SIZE_MIN || (sym->st_size >= 8 && p->abi != CLUSTERD_PLUGIN_ABI) ? p : NULL;
+	return sym->st_size >= SIZE_MIN ? p : NULL;
 }
 
 static const struct clusterd_plugin *load(enum clusterd_kind kind, const char *name, const char *file,

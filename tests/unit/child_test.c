@@ -217,13 +217,13 @@ static void output_and_status(void **state)
 	assert_true(no_children());
 }
 
-static void spare_me(const char *score)
+static void oom_score(const char *score)
 {
 	FILE *f = fopen("/proc/self/oom_score_adj", "we");
 
 	assert_non_null(f);
 	fputs(score, f);
-	fclose(f);			/* may be refused: then it shows less */
+	fclose(f);
 }
 
 static void nothing_inherited(void **state)
@@ -242,8 +242,8 @@ static void nothing_inherited(void **state)
 	sigprocmask(SIG_BLOCK, &set, &before);
 	sigaction(SIGPIPE, &ign, &old);
 	setpriority(PRIO_PROCESS, 0, was - 1);
-	sched_setscheduler(0, SCHED_FIFO, &rt);		/* may be refused, too */
-	spare_me("-500");
+	sched_setscheduler(0, SCHED_FIFO, &rt);		/* may be refused: then it shows less */
+	oom_score("300");		/* up needs no privilege */
 	run(&r, "echo $(ls /proc/self/fd)${SECRET}; "
 	    "sed -n 's/^SigIgn://p' /proc/$$/status; "
 	    "sed 's/.*) //' /proc/$$/stat | cut -d' ' -f3,4,17,39; echo $$; pwd; cat /proc/$$/oom_score_adj; "
@@ -253,7 +253,7 @@ static void nothing_inherited(void **state)
 						  "if (/^SigBlk/) print $2 }\n", 0755), NULL, 5000), 0);
 	wait_for(&mask, 6000);
 	child_free(mask.child);
-	spare_me("0");
+	oom_score("0");
 	sched_setscheduler(0, SCHED_OTHER, &none);
 	setpriority(PRIO_PROCESS, 0, was);
 	sigaction(SIGPIPE, &old, NULL);
