@@ -144,7 +144,7 @@ void gone(const char *path)
 	char to[2048];
 
 	snprintf(to, sizeof(to), "%s%s", fake_root, path);
-	assert_int_equal(unlink(to), 0);
+	assert_int_equal(remove(to), 0);
 }
 
 /* ---- an instance ---- */

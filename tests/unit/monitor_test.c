@@ -59,7 +59,27 @@ static void test_cpu_machine(void **state)
 	put("/proc/stat", "cpu  18446744073709551615 0 2 31 0 0 0 0\n");
 	assert_true(look(&in, 1000));
 	assert_int_equal(in.value, 500);
+	assert_int_equal(in.logs, 0);
+	put("/proc/stat", "cpu  19 0 3 50 " HUGE_NUMBER " 0 0 0\n");
+	assert_false(look(&in, 1000));
+	assert_int_equal(in.logs, 1);
 	stop(&in);
+}
+
+/* What is left of a line that is too long is no line of its own. */
+static void test_cpu_cut(void **state)
+{
+	static char text[6000];
+
+	for (int at = 4080; at < 4110; at++) {
+		memset(text, 'x', (size_t)at);
+		strcpy(text + at, "procs_blocked 77\ncpu  1 2 3 4 5 6 7 8\nprocs_blocked 5\n");
+		put("/proc/stat", text);
+		assert_int_equal(start(&in, CPU, NO_PAIRS), 0);
+		look(&in, 0);
+		assert_int_equal(in.fact[CLUSTERD_BLOCKED], 5);
+		stop(&in);
+	}
 }
 
 /* The rest of the file is long: interrupts of a large machine. */
@@ -141,6 +161,14 @@ static void test_cpu_v2(void **state)
 	assert_true(look(&in, 1000));
 	assert_int_equal(in.value, (1000 + sysconf(_SC_NPROCESSORS_ONLN) / 2) / sysconf(_SC_NPROCESSORS_ONLN));
 	assert_string_equal(in.why + strlen(in.why) - 22, "of all processors busy");
+	/* the clock stands still: the next look counts all */
+	put(CG "/cpu.max", "100000 100000\n");
+	put(CG "/cpu.stat", "usage_usec 8100000\n");
+	assert_false(look(&in, 0));
+	assert_true(look(&in, 1000));
+	assert_int_equal(in.value, 200);
+	put(CG "/cpu.stat", "usage_usec 7900000\n");
+	assert_false(look(&in, 1000));
 	/* the clock stands still; it jumps back; far ahead; the group is another one */
 	assert_false(look(&in, 0));
 	put(CG "/cpu.max", "100000 100000\n");
@@ -162,6 +190,10 @@ static void test_cpu_v2(void **state)
 	put(CG "/cpu.max", HUGE_NUMBER " 1\n");
 	put(CG "/cpu.stat", "usage_usec 501000\n");
 	assert_true(look(&in, 1000));
+	assert_string_equal(in.why + strlen(in.why) - 22, "of all processors busy");
+	put(CG "/cpu.max", "18446744073709551 1\n");
+	assert_true(look(&in, 1000));
+	assert_string_equal(in.why + strlen(in.why) - 22, "of all processors busy");
 	put(CG "/cpu.max", "1 " "18446744073709551615\n");
 	put(CG "/cpu.stat", "usage_usec 601000\n");
 	assert_true(look(&in, 1000));
@@ -225,8 +257,14 @@ static void test_cpu_again(void **state)
 		}
 	}
 	gone(CG "/cpu.stat");
+	/* the path is something else for a while, then nothing */
+	put(CG "/cpu.stat/x", "");
 	assert_false(look(&in, 1000));
-	assert_string_equal(in.log, CG "/cpu.stat: No such file or directory");
+	assert_string_equal(in.log, CG "/cpu.stat: Is a directory");
+	gone(CG "/cpu.stat/x");
+	gone(CG "/cpu.stat");
+	assert_false(look(&in, 1000));
+	assert_int_equal(in.logs, 1);
 	put(CG "/cpu.stat", "usage_usec 0\n");
 	assert_false(look(&in, 1000));
 	put(CG "/cpu.stat", "usage_usec 250000\n");
@@ -671,7 +709,7 @@ static int bench(void)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_cpu_machine), T(test_cpu_long), T(test_cpu_garbage), T(test_cpu_v2), T(test_cpu_v1),
+		T(test_cpu_machine), T(test_cpu_cut), T(test_cpu_long), T(test_cpu_garbage), T(test_cpu_v2), T(test_cpu_v1),
 		T(test_cpu_again), T(test_cpu_options),
 		T(test_memory_machine), T(test_memory_garbage), T(test_memory_v2), T(test_memory_v1),
 		T(test_psi), T(test_psi_options),
