@@ -573,7 +573,7 @@ static void test_local_node(void **state)
 /* The page's text from '.Ss' of that section to the next one, or NULL; cuts 'page' up. */
 static char *man_section(char *page, const char *kind)
 {
-	char head[64], *start, *end;
+	char head[64], *start, *end, *chapter;
 
 	snprintf(head, sizeof(head), "\n.Ss [%s", kind);
 	start = strstr(page, head);
@@ -581,8 +581,9 @@ static char *man_section(char *page, const char *kind)
 		return NULL;
 	start += strlen(head);
 	end = strstr(start, "\n.Ss ");
-	if (!end)
-		end = strstr(start, "\n.Sh ");
+	chapter = strstr(start, "\n.Sh ");
+	if (!end || (chapter && chapter < end))
+		end = chapter;
 	return strndup(start, (size_t)(end - start));
 }
 
@@ -592,6 +593,7 @@ static char *man_section(char *page, const char *kind)
  */
 static void test_man_page(void **state)
 {
+	static const char *const kinds[] = { "cluster", "service", "node", "monitor", "check" };
 	char *page = read_file("doc/man/clusterd.ini.5"), *keys = NULL, *line, *save = NULL;
 	unsigned int n_table = 0, n_page = 0;
 	size_t size;
@@ -625,8 +627,13 @@ static void test_man_page(void **state)
 		free(section);
 		n_table++;
 	}
-	for (line = page; (line = strstr(line, "\n.It Cm ")) != NULL; line++)
-		n_page++;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		char *section = man_section(page, kinds[i]);
+
+		for (line = section; (line = strstr(line, "\n.It Cm ")) != NULL; line++)
+			n_page++;
+		free(section);
+	}
 	assert_int_equal(n_page, n_table);
 	free(keys);
 	free(page);
@@ -636,7 +643,7 @@ static void test_man_page(void **state)
 static void test_man_example(void **state)
 {
 	char *page = read_file("doc/man/clusterd.ini.5"), *end;
-	char *start = strstr(page, "\n.Bd -literal");
+	char *start = strstr(strstr(page, "\n.Sh EXAMPLES"), "\n.Bd -literal");
 
 	assert_non_null(start);
 	start = strchr(start + 1, '\n') + 1;
