@@ -17,8 +17,13 @@ void agent_sample(struct agent *a, const struct sample *s, int64_t now)
 {
 	struct heard *own = &a->heard[a->p.self];
 	struct msg m = { .type = MSG_LOAD };
-	bool news = report_sample(&a->report, s, now, &own->s);
+	bool news;
 
+	if (a->tell_at && now >= a->tell_at) {
+		a->tell_at = 0;
+		report_again(&a->report);
+	}
+	news = report_sample(&a->report, s, now, &own->s);
 	own->any = true;
 	own->at = now;
 	if (!news)
@@ -114,6 +119,8 @@ void load_reweighed(struct agent *a, const struct repl_note *n, int64_t now)
 {
 	/* Whoever is the coordinator next keeps to the same rhythm. */
 	a->next_reweigh[n->n] = now + interval(a, n->n);
+	/* A step that is based on what was before the last one goes too far; see report.h. */
+	a->tell_at = now + interval(a, n->n) * 3 / 4;
 	if (!n->arg)
 		return;
 	a->reweighed[n->n] = now;
@@ -167,12 +174,15 @@ void load_ramped(struct agent *a, unsigned int node, int64_t now)
 
 /* ---- failback = never-while-busy ---- */
 
+/* Who has only just come knows of nobody yet; a node that never says anything is not waited for. */
 static bool calm(const struct agent *a, int64_t now)
 {
+	bool patient = now - a->wait_since < OLD_MS;
+
 	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++) {
 		const struct sample *s = agent_sample_of(a, i, now);
 
-		if (s && s->load > a->p.busy && repl_get_node(a->repl, i)->state == NODE_ONLINE)
+		if (repl_get_node(a->repl, i)->state == NODE_ONLINE && (s ? s->load > a->p.busy : patient))
 			return false;
 	}
 	return true;
@@ -186,13 +196,17 @@ static void tick_failback(struct agent *a, bool speaks, int64_t now)
 	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
 		waits |= repl_get_node(a->repl, i)->state == NODE_ONLINE &&
 			 repl_get_node(a->repl, i)->hold_back;
-	if (a->p.failback != AGENT_FAILBACK_NEVER_BUSY || !waits || !calm(a, now)) {
-		a->calm_since = 0;
+	if (a->p.failback != AGENT_FAILBACK_NEVER_BUSY || !waits) {
+		a->wait_since = a->calm_since = 0;
 		return;
 	}
-	if (!a->calm_since)
+	if (!a->wait_since)
+		a->wait_since = now;
+	if (!calm(a, now))
+		a->calm_since = 0;
+	else if (!a->calm_since)
 		a->calm_since = now;
-	if (now - a->calm_since < a->p.failback_delay_ms || !speaks ||
+	if (!a->calm_since || now - a->calm_since < a->p.failback_delay_ms || !speaks ||
 	    !agent_due(&a->failback, repl_online(a->repl), now))
 		return;
 	m.u.order.type = ORDER_FAILBACK;
@@ -211,5 +225,5 @@ void load_tick(struct agent *a, int64_t now)
 		tick_reweigh(a, now);
 	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
 		tick_ramp(a, i, speaks, now);
-	tick_failback(a, in_step && agent_coordinator(a) == a->p.self, now);
+	tick_failback(a, agent_coordinator(a) == a->p.self, now);
 }

@@ -107,11 +107,12 @@ struct agent {
 
 	/* loads */
 	struct report report;
+	int64_t tell_at;			/* whoever reweighs next wants to see what came of the last one */
 	struct heard heard[NODES_MAX + 1];	/* ours: the last sample given */
 	int64_t next_reweigh[SERVICES_MAX];
 	int64_t reweighed[SERVICES_MAX];	/* when buckets were last to move by a REWEIGH */
 	int64_t next_ramp[NODES_MAX + 1];	/* 0: does not run */
-	int64_t calm_since;			/* nodes wait for it, and no node was busy since; 0: no */
+	int64_t wait_since, calm_since;		/* nodes wait for failback; and no node was busy since; 0: no */
 	struct sent failback;
 
 	/* health */

@@ -22,6 +22,14 @@ static void follow_level(struct report *r, unsigned int load)
 		r->level--;
 }
 
+static unsigned int smooth(struct report *r, unsigned int load)
+{
+	int64_t x = (int64_t)load * 1024;
+
+	r->load = (uint32_t)(r->n_seen == 1 ? x : (2 * (int64_t)r->load + x + 1) / 3);
+	return (r->load + 512) / 1024;
+}
+
 static void remember(struct report *r, const struct sample *s, int64_t now)
 {
 	if (r->n_ring && now - r->ring_at < r->spacing_ms)
@@ -80,7 +88,8 @@ bool report_sample(struct report *r, const struct sample *s, int64_t now, struct
 	remember(r, s, now);
 	*out = *s;
 	average(r, out);
-	follow_level(r, s->load);
+	out->load = (uint16_t)smooth(r, s->load);
+	follow_level(r, out->load);
 	if (r->any && (now - r->told_at < REPORT_MIN_MS ||
 		       (!r->again && now - r->told_at < REPORT_REFRESH_MS && !news(r, out))))
 		return false;

@@ -9,7 +9,11 @@
  * has moved by more than a step since it was told last, or processes begin or cease to hang or to
  * swap; and slowly again anyhow.  Never more often
  * than once per REPORT_MIN_MS, so that the traffic of the group is bounded: n nodes send at most n
- * messages of about 200 bytes per second, and at rest n per REPORT_REFRESH_MS.
+ * messages of about 200 bytes per second, and at rest n per REPORT_REFRESH_MS.  While weights follow
+ * loads, all tell once more before each next step (report_again()).
+ *
+ * The load is smoothed: a third of what is new each time, so that noise of a second is damped to less
+ * than half, and a step is there after some seconds.
  *
  * What is told of memory and processes is what the paper behind the memory policies does: of the last
  * five samples, taken every interval / 12 (5 s of a minute), the oldest is dropped; the rest is
@@ -31,6 +35,7 @@ struct report {
 	bool again;			/* tell it again, news or not */
 	int64_t told_at;
 	unsigned int level, told_level;	/* thresholds that the load is above; was above when it was told */
+	uint32_t load;			/* smoothed, times 1024 */
 	/* the window for the averages */
 	struct sample ring[5];
 	unsigned int n_ring, at;
@@ -42,13 +47,13 @@ struct report {
 /* 'interval_ms' of the memory policies, 60000 unless configured; >= 1000. */
 void report_init(struct report *r, uint32_t interval_ms);
 /*
- * A new sample of this node.  True: it is time to tell; '*out' is what.  'out' is filled in any case
+ * A new sample of this node, about once a second.  True: it is time to tell; '*out' is what.  'out' is filled in any case
  * (for this node's own status).
  */
 bool report_sample(struct report *r, const struct sample *s, int64_t now, struct sample *out);
 /* It was not told after all (the group is down): tell at the next sample. */
 void report_failed(struct report *r);
-/* Somebody has come who did not hear it: tell again, as soon as REPORT_MIN_MS allows. */
+/* Somebody has come who did not hear it, or needs to know exactly: tell again, as soon as REPORT_MIN_MS allows. */
 void report_again(struct report *r);
 
 #endif

@@ -57,7 +57,7 @@ static void loads_are_told_when_they_are_news_and_kept_by_all(void **state)
 	for (unsigned int i = 1; i <= 3; i++)
 		for (unsigned int j = 1; j <= 3; j++)
 			assert_int_equal(agent_sample_of(box[i].a, j, now)->load, 300);
-	load(2, 310);			/* no news, but we know it ourselves */
+	load(2, 330);			/* no news, but we know it ourselves */
 	run(100);
 	assert_int_equal(agent_sample_of(box[2].a, 2, now)->load, 310);
 	assert_int_equal(agent_sample_of(box[1].a, 2, now)->load, 300);

@@ -38,9 +38,11 @@ static void told(void)
 		;
 }
 
+/* As if it had been there for long. */
 static bool tell_load(uint16_t load)
 {
 	in.load = load;
+	r.load = load * 1024u;
 	return tell();
 }
 
@@ -100,11 +102,42 @@ static void never_more_often_than_the_least_interval(void **state)
 	told();
 	n = r.n_told;
 	for (unsigned int i = 0; i < 1000; i++) {	/* 100 s of a load that jumps, ten times a second */
-		in.load = i % 2 ? 1000 : 0;
+		in.load = i % 50 < 25 ? 1000 : 0;
 		now += 100;
 		report_sample(&r, &in, now, &out);
 	}
-	assert_in_range(r.n_told - n, 80, 100);
+	assert_in_range(r.n_told - n, 70, 100);
+}
+
+static void load_is_smoothed(void **state)
+{
+	unsigned int low = 1000, high = 0;
+	uint64_t n;
+
+	(void)state;
+	in.load = 500;
+	told();
+	n = r.n_told;
+	for (unsigned int i = 0; i < 60; i++) {
+		in.load = i % 2 ? 540 : 460;
+		tell();
+		low = out.load < low ? out.load : low;
+		high = out.load > high ? out.load : high;
+	}
+	assert_in_range(r.n_told - n, 1, 2);	/* the refresh */
+	assert_in_range(low, 475, 500);
+	assert_in_range(high, 500, 525);
+	in.load = 1000;
+	for (unsigned int i = 0; i < 6; i++)
+		tell();
+	assert_in_range(out.load, 930, 970);
+	for (unsigned int i = 0; i < 20; i++)
+		tell();
+	assert_int_equal(out.load, 1000);	/* it gets there */
+	in.load = 0;
+	for (unsigned int i = 0; i < 25; i++)
+		tell();
+	assert_int_equal(out.load, 0);
 }
 
 static void idle_time_memory_and_connections_have_steps_of_their_own(void **state)
@@ -189,8 +222,7 @@ static void what_did_not_get_through_is_told_again(void **state)
 {
 	(void)state;
 	told();
-	in.load = 400;
-	assert_true(tell());
+	assert_true(tell_load(400));
 	uint64_t n = r.n_told;
 
 	report_failed(&r);
@@ -212,9 +244,8 @@ static void own_status_is_filled_when_nothing_is_told(void **state)
 {
 	(void)state;
 	told();
-	in.load = 110;
 	in.kbps[0] = 77;
-	assert_false(tell());
+	assert_false(tell_load(110));
 	assert_int_equal(out.load, 110);
 	assert_int_equal(out.kbps[0], 77);
 }
@@ -229,6 +260,7 @@ int main(void)
 		T(step_of_the_load_is_news_and_less_is_not),
 		T(threshold_is_news_once_and_has_hysteresis),
 		T(never_more_often_than_the_least_interval),
+		T(load_is_smoothed),
 		T(idle_time_memory_and_connections_have_steps_of_their_own),
 		T(averages_are_of_four_samples_five_seconds_apart),
 		T(worst_of_the_blocked_and_swapping_counts),
