@@ -152,12 +152,17 @@ static inline void fake_reap(struct clusterd_inst *i)
 	int64_t left = i->kill_at - fake_now(i);
 	struct pollfd p = { .fd = i->out_fd, .events = POLLIN };
 	int status = -1;
-	ssize_t r = 1;
+	char more[4096];
+	size_t room;
+	ssize_t r;
 
 	if (left > 0 && poll(&p, 1, (int)left) > 0) {
-		r = read(i->out_fd, i->out + i->out_size, sizeof(i->out) - 1 - i->out_size);
+		r = read(i->out_fd, more, sizeof(more));
 		if (r > 0) {
-			i->out_size += (size_t)r;
+			room = sizeof(i->out) - 1 - i->out_size;
+			room = (size_t)r < room ? (size_t)r : room;
+			memcpy(i->out + i->out_size, more, room);
+			i->out_size += room;
 			return;
 		}
 		waitpid(i->child, &status, 0);

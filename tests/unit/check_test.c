@@ -233,6 +233,189 @@ static void test_tcp_options(void **state)
 	has(fake_validate("tcp", a, v, p, "80", "expect", "", NULL), "expect: must have 1 to 256");
 }
 
+/* ---- dns ---- */
+
+static struct {
+	int fd;
+	char port[8];
+	pthread_t thread;
+	int rcode, answers, type;	/* answers: records in it; -1: none at all */
+	bool stranger;			/* an answer to something else goes before it */
+	size_t cut;			/* so many bytes are missing */
+	unsigned char rdata[16];
+	size_t rdata_size;
+} dns;
+
+static void *dns_thread(void *arg)
+{
+	unsigned char b[1024], first[1024];
+	struct sockaddr_in from;
+	socklen_t len;
+	ssize_t r;
+	size_t n;
+	int k;
+
+	for (;;) {
+		len = sizeof(from);
+		r = recvfrom(dns.fd, b, sizeof(b), 0, (struct sockaddr *)&from, &len);
+		if (r <= 0)
+			return NULL;
+		if (dns.answers < 0)
+			continue;
+		n = (size_t)r;
+		b[2] |= 0x80;
+		b[3] = (unsigned char)dns.rcode;
+		b[7] = (unsigned char)dns.answers;
+		for (k = 0; k < dns.answers; k++) {
+			const unsigned char rr[] = { 0xc0, 12, 0, (unsigned char)dns.type, 0, 1, 0, 0, 0, 9,
+						     0, (unsigned char)dns.rdata_size };
+			memcpy(b + n, rr, sizeof(rr));
+			memcpy(b + n + sizeof(rr), dns.rdata, dns.rdata_size);
+			if (k)
+				b[n + sizeof(rr)] ^= 0xff;
+			n += sizeof(rr) + dns.rdata_size;
+		}
+		if (dns.stranger) {
+			memcpy(first, b, n);
+			first[0] ^= 1;	/* another id */
+			first[3] = 2;
+			sendto(dns.fd, first, n, 0, (struct sockaddr *)&from, len);
+			memcpy(first, b, n);
+			first[14] ^= 1;	/* another name */
+			first[3] = 2;
+			sendto(dns.fd, first, n, 0, (struct sockaddr *)&from, len);
+			sendto(dns.fd, "", 0, 0, (struct sockaddr *)&from, len);
+		}
+		b[13] ^= 0x20;		/* upper case is the same name */
+		sendto(dns.fd, b, n - dns.cut, 0, (struct sockaddr *)&from, len);
+	}
+}
+
+static int dns_setup(void **state)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(in);
+
+	dns.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (bind(dns.fd, (struct sockaddr *)&in, len) < 0 ||
+	    getsockname(dns.fd, (struct sockaddr *)&in, &len) < 0)
+		return -1;
+	snprintf(dns.port, sizeof(dns.port), "%d", ntohs(in.sin_port));
+	return pthread_create(&dns.thread, NULL, dns_thread, NULL);
+}
+
+static int dns_teardown(void **state)
+{
+	shutdown(dns.fd, SHUT_RDWR);
+	pthread_join(dns.thread, NULL);
+	return close(dns.fd);
+}
+
+static void dns_says(int rcode, int answers, int type, const char *address)
+{
+	dns.rcode = rcode;
+	dns.answers = answers;
+	dns.type = type;
+	dns.rdata_size = strchr(address, ':') ? 16 : 4;
+	assert_int_equal(inet_pton(strchr(address, ':') ? AF_INET6 : AF_INET, address, dns.rdata), 1);
+}
+
+static void dns_looks(const char *key, const char *arg, const char *key2, const char *arg2, int value,
+		      const char *why)
+{
+	struct clusterd_inst *i = fake_open("dns", "@address", "127.0.0.1", "port", dns.port, "name",
+					    "www.example", key, arg, key ? key2 : NULL, arg2, NULL);
+
+	expect_look(i, 150, value, why);
+	expect_look(i, 150, value, why);
+	assert_int_equal(i->n, 0);
+	assert_true(i->timer_at < 0);
+	fake_close(i);
+}
+
+static void test_dns_values(void **state)
+{
+	struct clusterd_inst *i;
+
+	dns_says(0, 1, 1, "192.0.2.7");
+	dns_looks(NULL, NULL, NULL, NULL, CLUSTERD_FIT, "");
+	dns_looks("expect", "192.0.2.7", NULL, NULL, CLUSTERD_FIT, "");
+	dns_looks("expect", "192.0.2.8", NULL, NULL, CLUSTERD_WORKS, "expected address is not in");
+	dns_looks("type", "AAAA", NULL, NULL, CLUSTERD_WORKS, "no AAAA record in the answer");
+	dns.answers = 2;
+	dns_looks("expect", "63.0.2.7", NULL, NULL, CLUSTERD_FIT, "");
+	dns_says(0, 1, 28, "2001:db8::7");
+	dns_looks("type", "aaaa", "expect", "2001:db8::7", CLUSTERD_FIT, "");
+	dns_looks("type", "aaaa", "expect", "2001:db8::8", CLUSTERD_WORKS, "not in the answer");
+	dns.stranger = true;
+	dns_looks("type", "aaaa", NULL, NULL, CLUSTERD_FIT, "");
+	dns.stranger = false;
+	dns_says(2, 0, 1, "0.0.0.0");
+	dns_looks(NULL, NULL, NULL, NULL, CLUSTERD_WORKS, "SERVFAIL");
+	dns.rcode = 3;
+	dns_looks(NULL, NULL, NULL, NULL, CLUSTERD_WORKS, "NXDOMAIN");
+	dns.rcode = 11;
+	dns_looks(NULL, NULL, NULL, NULL, CLUSTERD_WORKS, "response code 11");
+	dns.rcode = 0;
+	dns_looks(NULL, NULL, NULL, NULL, CLUSTERD_WORKS, "no A record");
+	dns_says(0, 1, 1, "192.0.2.7");
+	dns.cut = 3;
+	dns_looks(NULL, NULL, NULL, NULL, CLUSTERD_WORKS, "the answer is not DNS");
+	dns.cut = 0;
+	dns.answers = -1;
+	dns_looks(NULL, NULL, NULL, NULL, CLUSTERD_DEAD, "no answer within 150 ms");
+
+	i = fake_open("dns", "server", "127.0.0.1", "port", "1", "name", ".", "type", "NS", NULL);
+	expect_look(i, 150, CLUSTERD_DEAD, "connection refused");
+	expect_look(i, 150, CLUSTERD_DEAD, "connection refused");
+	fake_close(i);
+	i = fake_open("dns", "server", "::1", "name", "a.example.", NULL);
+	expect_look(i, 150, CLUSTERD_DEAD, "connection refused");
+	fake_close(i);
+	i = fake_open("dns", "server", "198.51.100.1", "name", "a.example.", NULL);
+	expect_look(i, 150, CLUSTERD_DEAD, "no route");
+	fake_close(i);
+}
+
+static void test_dns_many(void **state)
+{
+	struct clusterd_inst *i;
+	int before, k;
+	int64_t cpu;
+
+	dns_says(0, 1, 1, "192.0.2.7");
+	i = fake_open("dns", "server", "127.0.0.1", "port", dns.port, "name", "www.example", NULL);
+	before = fake_fds();
+	cpu = thread_cpu_us();
+	for (k = 0; k < 10000; k++) {
+		if (fake_look(i, 1000) != CLUSTERD_FIT)
+			fail_msg("look %d: %s", k, i->why);
+	}
+	print_message("dns: %.1f us of CPU per look\n", (double)(thread_cpu_us() - cpu) / 10000);
+	assert_int_equal(fake_fds(), before);
+	i->ops->start(i->priv, 1000);
+	i->ops->stop(i->priv);
+	assert_int_equal(fake_fds(), before);
+	assert_int_equal(i->reports, 0);
+	i->close_in_report = true;
+	assert_int_equal(fake_look(i, 1000), CLUSTERD_FIT);
+	free(i);
+}
+
+static void test_dns_options(void **state)
+{
+	const char *a = "@address", *v = "192.0.2.1", *n = "name";
+
+	has(fake_validate("dns", a, v, NULL), "name: is missing");
+	has(fake_validate("dns", n, "a.example", NULL), "server: is missing");
+	has(fake_validate("dns", a, v, n, "a..example", NULL), "name: is no domain name");
+	has(fake_validate("dns", a, v, n, "a.example", "type", "AAA", NULL), "type: must be A, AAAA");
+	has(fake_validate("dns", a, v, n, "a.example", "expect", "::1", NULL), "expect: is an address");
+	has(fake_validate("dns", a, v, n, "a.example", "type", "MX", "expect", v, NULL), "expect: is an");
+	has(fake_validate("dns", a, v, n, "a.example", "type", "AAAA", "expect", "::1", NULL), "");
+	has(fake_validate("dns", a, v, n, "a.example", "sever", v, NULL), "did you mean \"server\"?");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +425,9 @@ int main(void)
 		cmocka_unit_test(test_tcp_many),
 		cmocka_unit_test(test_tcp_stop),
 		cmocka_unit_test(test_tcp_options),
+		cmocka_unit_test_setup_teardown(test_dns_values, dns_setup, dns_teardown),
+		cmocka_unit_test_setup_teardown(test_dns_many, dns_setup, dns_teardown),
+		cmocka_unit_test(test_dns_options),
 	};
 
 	if (fake_netns() < 0)
