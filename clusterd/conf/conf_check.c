@@ -80,7 +80,7 @@ static bool has_tcp(const struct conf_service *s)
 	return false;
 }
 
-/* The neighbour asks with a client port whose bucket the node owns: that must decide who answers. */
+/* The neighbour asks from a port whose bucket the node owns: that must decide who answers. */
 static void check_peer_check(const struct conf_service *s, const char *section,
 			     struct conf_report *r)
 {

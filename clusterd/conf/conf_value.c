@@ -397,7 +397,7 @@ static void parse_action(const struct ctx *x, struct conf_check *c, const char *
 	}
 }
 
-/* It becomes a Location header (RFC 9110, 10.2.2) and the link of a page: nothing that breaks out. */
+/* It becomes a Location header (RFC 9110, 10.2.2) and the link of a page: nothing breaks out. */
 static void parse_redirect(const struct ctx *x, struct conf_service *s, const char *url)
 {
 	size_t scheme = !strncasecmp(url, "http://", 7) ? 7 : !strncasecmp(url, "https://", 8) ? 8 : 0;
