@@ -92,6 +92,10 @@ static void check_peer_check(const struct conf_service *s, const char *section,
 	if (s->hash != HASH_SOURCE_PORT && !conf_is_bad(r, section, "hash"))
 		conf_complain(r, section, "peer_check", "needs hash = source-port, and this service "
 			      "has %s; use off", conf_hash_str(s->hash));
+	if (s->redirect != REDIRECT_DIRECT && !conf_is_bad(r, section, "redirect"))
+		conf_complain(r, section, "peer_check", "needs redirect = direct, because it asks with a "
+			      "frame to the neighbour, and this service has %s; use off",
+			      conf_redirect_str(s->redirect));
 	if (!has_tcp(s) && !conf_is_bad(r, section, "port"))
 		conf_complain(r, section, "peer_check", "asks by TCP, and this service has no TCP "
 			      "port; use off");

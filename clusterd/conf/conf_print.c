@@ -6,8 +6,8 @@
 #include <string.h>
 
 /*
- * One line.  A value that came in quotes has none of these inside, and one that came without does not
- * begin with one: there is always a way to write it.
+ * One line.  A value that came in quotes has none of these inside, and one that came without does
+ * not begin with one: there is always a way to write it.
  */
 static void print_pair(const char *key, const char *text, FILE *out)
 {
