@@ -63,6 +63,17 @@ for command in $commands; do
 	say $? "arguments of $command"
 done
 
+# Every function, member of the descriptor and constant of the plugin interface is in its page.
+missing=
+for word in $(sed -n 's/.*(\*\([a-z_]*\))(.*/\1/p; /^struct clusterd_plugin {/,/^}/s/.*[ *]\([a-z]*\);.*/\1/p
+		s/^#define \(CLUSTERD_[A-Z_]*\) *[0-9(].*/\1/p; s/^#define \(CLUSTERD_[A-Z]*\)\t.*/\1/p
+		s/^\t\(CLUSTERD_[A-Z_]*\) = .*/\1/p' clusterd/plug/plugin.h | sort -u); do
+	grep -q "^\.\(It \)\?[FVD][nav] .*\<$word\>" doc/man/clusterd-plugin.7 || missing="$missing $word"
+done
+[ -z "$missing" ]
+say $? "names of the plugin interface"
+[ -z "$missing" ] || echo "# not in clusterd-plugin(7):$missing"
+
 # The formatter has no complaint.
 if command -v mandoc >/dev/null; then
 	for page in doc/man/*.[578]; do
