@@ -69,10 +69,8 @@ PKGS_check-systemd := libsystemd
 LIBS_check-dns   := -lresolv
 
 plugin_source = plugins/$(or $(SOURCE_$(1)),$(1)).c
-# Those whose source is not there yet are left out.
-plugins_there = $(foreach p,$(1),$(if $(wildcard $(call plugin_source,$(p))),$(p)))
-BUILTIN_O := $(patsubst %,$(O)/builtin/%.o,$(call plugins_there,$(PLUGINS_BUILTIN)))
-PLUGIN_FILES := $(patsubst %,$(B)/plugins/%.so,$(call plugins_there,$(PLUGINS_BUILTIN) $(PLUGINS_SO)))
+BUILTIN_O := $(PLUGINS_BUILTIN:%=$(O)/builtin/%.o)
+PLUGIN_FILES := $(patsubst %,$(B)/plugins/%.so,$(PLUGINS_BUILTIN) $(PLUGINS_SO))
 
 all: $(B)/clusterd $(B)/clusterctl $(PLUGIN_FILES)
 

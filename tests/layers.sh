@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Who may include whom.  Arrows never point up: util <- core <- wire <- io <- turn <- main.
 cd "$(dirname "$0")/.." || exit 1
+bad=0
 git ls-files 'clusterd/*.c' 'clusterd/*.h' | xargs awk '
 BEGIN {
 	may["util"] = " util "
@@ -39,4 +40,13 @@ FNR == 1 {
 	if (dir == "core" && inc ~ /^(libmnl|libnftnl|linux|net|corosync|jansson|systemd)/) bad("core/ is pure: <" inc ">")
 }
 END { if (!n) printf "ok - %d files include only what their layer may\n", files; exit n > 0 }
-'
+' || bad=1
+# A plugin knows the interface and its own helpers in plugins/, nothing else of ours.
+git ls-files 'plugins/*.c' 'plugins/*.h' | xargs awk '
+/^#include "/ {
+	split($0, q, "\"")
+	if (q[2] != "plug/plugin.h" && q[2] ~ /\//) { printf "not ok - %s:%d: a plugin must not include %s\n", FILENAME, FNR, q[2]; n++ }
+}
+END { if (!n) print "ok - plugins include plug/plugin.h and their own headers"; exit n > 0 }
+' || bad=1
+exit $bad

@@ -3,7 +3,7 @@
 # what the module depends on; when it grows, the design slipped.
 
 TESTS := addr jhash buf conf assign repl repl_state weigh hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways ctl_plan notify notify_run log doctor sched flowtab flow announce queue rules_sched policy monitor monitor_more
-TESTS += registry host child
+TESTS += registry host child builtin
 TESTS += health
 TESTS += check check_http check_local
 
@@ -59,6 +59,9 @@ MONITOR_TEST := $(O)/tests/unit/monitor_common.o $(patsubst %,$(O)/builtin/%.o,$
 $(B)/tests/monitor_test $(B)/tests/monitor_more_test: $(MONITOR_TEST)
 # Leads their open() of /proc and /sys to files of the test.
 $(B)/tests/monitor_test $(B)/tests/monitor_more_test: LDFLAGS += -Wl,--wrap=open,--wrap=access
+# Every plugin there is, inside and as a file.
+T_builtin    := plug/registry plug/builtin
+$(B)/tests/builtin_test: $(BUILTIN_O) | $(PLUGIN_FILES) $(B)/plugins/monitor-template.so
 # Plugins that must be refused, and one for each way of misbehaving.
 BAD_PLUGINS  := $(patsubst tests/plugins/%.c,$(B)/tests/plugins/%.so,$(wildcard tests/plugins/*.c))
 $(B)/tests/registry_test: | $(BAD_PLUGINS) $(B)/plugins/monitor-template.so

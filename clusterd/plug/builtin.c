@@ -24,7 +24,7 @@
 	X(policy_memory_1) \
 	X(policy_memory_2)
 
-#define DECLARE(name) extern const struct clusterd_plugin clusterd_plugin_##name __attribute__((weak));
+#define DECLARE(name) extern const struct clusterd_plugin clusterd_plugin_##name;
 BUILTIN_LIST(DECLARE)
 
 #define ENTRY(name) &clusterd_plugin_##name,
