@@ -453,14 +453,13 @@ static void inst_free(struct clusterd_inst *inst)
 	*p = inst->next;
 	drop_sources(inst);
 	inst->retry = sd_event_source_disable_unref(inst->retry);
-	inst->doomed = true;		/* its last words are not heard */
+	inst->doomed = true;		/* its last words are not heard, its last wishes not granted */
 	if (inst->open) {
 		inst->open = false;
 		enter(inst);
 		inst->ops->close(inst->priv);
 		clock_stop(inst);
 		say_blocked(inst, "close");
-		drop_sources(inst);	/* nor its last wishes */
 	}
 	free(inst->opt);
 	free(inst);
