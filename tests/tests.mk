@@ -5,7 +5,7 @@
 TESTS := addr jhash buf conf assign repl repl_state weigh hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways ctl_plan notify notify_run log doctor sched flowtab flow announce queue rules_sched policy monitor monitor_more
 TESTS += registry host child builtin
 TESTS += health
-TESTS += check check_http check_local
+TESTS += check check_http check_local check_systemd unit
 
 T_addr       := util/addr
 T_jhash      := util/jhash util/addr
@@ -70,7 +70,10 @@ $(B)/tests/registry_test: | $(BAD_PLUGINS) $(B)/plugins/monitor-template.so
 T_check      :=
 T_check_http :=
 T_check_local :=
+T_check_systemd :=
+T_unit := io/unit
 $(B)/tests/check_test: | $(addprefix $(B)/plugins/,check-tcp.so check-dns.so)
+$(B)/tests/check_systemd_test: | $(B)/plugins/check-systemd.so
 $(B)/tests/check_local_test: | $(addprefix $(B)/plugins/,check-exec.so check-link.so check-disk.so)
 # Its fsync() takes the place of the C library's.
 $(B)/tests/check_local_test: LDFLAGS += -rdynamic
