@@ -247,6 +247,13 @@ static void await_return(struct repl_bucket *k, unsigned int owner, unsigned int
 		k->other = NOBODY;
 }
 
+/* The other party keeps its connections until they end. */
+static void let_drain(const struct repl *r, struct repl_bucket *k, unsigned int owner)
+{
+	*k = (struct repl_bucket){ .owner = (uint8_t)owner, .other = k->other, .phase = PHASE_DRAIN,
+				   .since = (uint32_t)r->epoch };
+}
+
 /* One bucket after the failure of 'gone', which is not in r->alive[service] any more. */
 static bool bucket_without(struct repl *r, unsigned int service, uint32_t b, unsigned int gone,
 			   bool crash)
@@ -264,6 +271,8 @@ static bool bucket_without(struct repl *r, unsigned int service, uint32_t b, uns
 
 			if (crash)
 				await_return(k, heir, gone);
+			else if (k->flows && heir != other && heir != NOBODY)
+				let_drain(r, k, heir);
 			else
 				settle(k, heir);
 		} else if (k->flows && crash) {	/* it was coming back for its connections */
@@ -285,13 +294,10 @@ static bool bucket_without(struct repl *r, unsigned int service, uint32_t b, uns
 		if (owner == gone) {
 			unsigned int heir = repl_heir(r, service, b, 0);
 
-			if (heir == other || heir == NOBODY) {
+			if (heir == other || heir == NOBODY)
 				settle(k, heir);
-			} else {
-				k->owner = (uint8_t)heir;
-				k->phase = PHASE_DRAIN;
-				k->since = (uint32_t)r->epoch;
-			}
+			else
+				let_drain(r, k, heir);
 		} else if (crash) {
 			await_return(k, owner, gone);
 		} else {
@@ -403,7 +409,6 @@ static void fail_node(struct repl *r, unsigned int id, enum fail_kind why, unsig
 	n->state = NODE_FAILED;
 	n->leaving = n->returning = false;
 	n->ramp = RAMP_FULL;
-	repl_forget_verdicts(r, id);
 	repl_layout_without(r, id, why == FAIL_CRASH);
 	for (unsigned int s = 0; s < r->p.n_services; s++) {
 		r->alive[s] &= ~node_bit(id);
@@ -471,7 +476,7 @@ static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	n->returning = returned;
 	n->ever = true;
 	memset(n->health, FITNESS_UP, sizeof(n->health));
-	repl_forget_verdicts(r, m->from);
+	repl_forget_verdicts(r, m->from, fx);
 	repl_layout_admitted(r, m->from);
 	memset(n->link, 0, sizeof(n->link));
 	memcpy(n->link, m->u.ready.link, m->u.ready.n_links * sizeof(n->link[0]));
@@ -510,7 +515,7 @@ static void apply_plan(struct repl *r, const struct msg *m, struct repl_fx *fx)
 			if (to == NOBODY)
 				continue;
 			n++;
-			k->flows = k->phase == PHASE_GRACE;
+			k->flows = k->phase != PHASE_STABLE;
 			k->other = (uint8_t)to;
 			k->phase = PHASE_PREPARE;
 		}

@@ -23,6 +23,8 @@
  *   other: -         new                  new               old                old                -
  *
  *   GRACE: owner is the heir of 'other', which crashed and may come back for its connections.
+ *   PLAN takes two more ways: GRACE --> PREPARE when 'other' is back, and DRAIN --> PREPARE when the
+ *   service at the owner is not fit any more, and at 'other' it is: 'other' gets the bucket back.
  *
  * The rule behind PREPARE: a survivor may inherit by lease, without a word from the group, so it may
  * act on an old table.  Before a bucket can be accepted by its new owner, every admitted node's
@@ -44,7 +46,7 @@
  *            stands as long as it is that neighbour and another node is fit.  A new process is UP.
  *   REWEIGH  The policy is asked about the admitted nodes with a weight of their own.  What it wants is
  *            scaled so that the largest factor is 1000.  Nothing changes if it gives more than 1000 or
- *            all 0, nor if less than a quarter of 'step' would move and no factor goes to or from 0.
+ *            all 0, nor if less than 1/16 of 'step' would move and no factor goes to or from 0.
  *            The factors go there at once in a 'direct' service; else as far as 'step' of the
  *            buckets go (at least one), in a straight line between the old and the new factors.
  *            But a factor that goes to 0 is at least halved each time, whatever that moves.
@@ -90,7 +92,7 @@ struct repl_node {
 struct repl_bucket {
 	uint8_t owner, other;
 	uint8_t phase;			/* enum repl_phase */
-	bool flows;			/* PREPARE, HANDOFF: 'other' has live flows of before a crash */
+	bool flows;			/* PREPARE, HANDOFF: 'other' has live flows: of before a crash, or not drained */
 	bool idle;			/* STABLE: its owner said so; the next plan takes these first, and forgets */
 	uint32_t since;			/* epoch (low bits) of entering DRAIN */
 };

@@ -80,8 +80,8 @@ void repl_share_back(struct repl *r, struct repl_fx *fx);
 int repl_apply_health(struct repl *r, const struct msg *m, struct repl_fx *fx);
 int repl_apply_idle(struct repl *r, const struct msg *m, struct repl_fx *fx);
 int repl_apply_reweigh(struct repl *r, const struct msg *m, struct repl_fx *fx);
-/* What others said of 'id', and it of others, is void: it is another process, or none. */
-void repl_forget_verdicts(struct repl *r, unsigned int id);
+/* What others said of 'id', and it of others, is void: it is another process. */
+void repl_forget_verdicts(struct repl *r, unsigned int id, struct repl_fx *fx);
 /* May what a neighbour said (seen_down) still count? */
 bool repl_verdict_stands(const struct repl *r, unsigned int service, unsigned int id);
 /* After any other change: no verdict that may not count. */

@@ -146,19 +146,34 @@ void repl_ring(const struct repl *r, unsigned int id, unsigned int *left, unsign
 
 /* ---- what a plan would do ---- */
 
+/*
+ * Who gets the bucket back, whatever the shares say, or NOBODY: a crashed node that is back in time
+ * for its connections; and who gave it to a node that is not fit since, while it still serves the
+ * rest of its connections.
+ */
+static unsigned int restore_to(const struct repl *r, unsigned int s, const struct repl_bucket *k,
+			       const struct weights *w)
+{
+	if (k->phase == PHASE_GRACE && w->w[k->other])
+		return k->other;
+	if (k->phase == PHASE_DRAIN && !w->w[k->owner] && !repl_fit(r, s, k->owner) &&
+	    repl_fit(r, s, k->other))
+		return k->other;
+	return NOBODY;
+}
+
 uint32_t repl_share(struct repl *r, unsigned int s, const struct weights *w)
 {
 	uint32_t restored = 0;
 
 	for (uint32_t b = 0; b < r->layout.buckets; b++) {
 		const struct repl_bucket *k = &r->bucket[s][b];
-		/* A crashed node is back in time for its connections: it gets its very buckets. */
-		bool restore = k->phase == PHASE_GRACE && w->w[k->other];
+		unsigned int back = restore_to(r, s, k, w);
 
-		r->owner[b] = restore ? k->other : k->owner;
+		r->owner[b] = back ? (uint8_t)back : k->owner;
 		r->pinned[b] = k->phase != PHASE_STABLE;
 		r->first[b] = k->idle;
-		restored += restore;
+		restored += back != NOBODY;
 	}
 	return restored + assign_share(r->owner, r->pinned, r->first, r->layout.buckets, r->p.salt[s], w,
 				       r->next, r->scratch);
@@ -168,9 +183,9 @@ unsigned int repl_goes_to(const struct repl *r, unsigned int s, uint32_t b, cons
 {
 	const struct repl_bucket *k = &r->bucket[s][b];
 
-	if (k->phase == PHASE_GRACE && w->w[k->other])
-		return k->other;
-	return k->phase == PHASE_STABLE && r->next[b] != k->owner ? r->next[b] : NOBODY;
+	if (k->phase != PHASE_STABLE)
+		return restore_to(r, s, k, w);
+	return r->next[b] != k->owner ? r->next[b] : NOBODY;
 }
 
 bool repl_plan_needed(struct repl *r)
@@ -329,13 +344,22 @@ int repl_apply_health(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	return 0;
 }
 
-void repl_forget_verdicts(struct repl *r, unsigned int id)
+static void void_verdict(struct repl *r, unsigned int s, unsigned int id, struct repl_fx *fx)
+{
+	struct repl_node *n = &r->node[id];
+
+	n->seen_down[s] = NOBODY;
+	if (n->state == NODE_ONLINE && n->health[s] == FITNESS_UP)
+		repl_note(fx, NOTE_HEALTH, id, NOBODY, s, FITNESS_UP);
+}
+
+void repl_forget_verdicts(struct repl *r, unsigned int id, struct repl_fx *fx)
 {
 	memset(r->node[id].seen_down, 0, sizeof(r->node[id].seen_down));
 	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
 		for (unsigned int s = 0; s < r->p.n_services; s++)
 			if (r->node[i].seen_down[s] == id)
-				r->node[i].seen_down[s] = NOBODY;
+				void_verdict(r, s, i, fx);
 }
 
 bool repl_verdict_stands(const struct repl *r, unsigned int service, unsigned int id)
@@ -350,15 +374,9 @@ bool repl_verdict_stands(const struct repl *r, unsigned int service, unsigned in
 void repl_health_step(struct repl *r, struct repl_fx *fx)
 {
 	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
-		for (unsigned int s = 0; s < r->p.n_services; s++) {
-			struct repl_node *n = &r->node[i];
-
-			if (!n->seen_down[s] || repl_verdict_stands(r, s, i))
-				continue;
-			n->seen_down[s] = NOBODY;
-			if (n->state == NODE_ONLINE && n->health[s] == FITNESS_UP)
-				repl_note(fx, NOTE_HEALTH, i, NOBODY, s, FITNESS_UP);
-		}
+		for (unsigned int s = 0; s < r->p.n_services; s++)
+			if (r->node[i].seen_down[s] && !repl_verdict_stands(r, s, i))
+				void_verdict(r, s, i, fx);
 }
 
 int repl_apply_idle(struct repl *r, const struct msg *m, struct repl_fx *fx)
@@ -486,6 +504,7 @@ static uint32_t distance(const struct repl *r, unsigned int s, const uint16_t *f
 	return sum / 2;
 }
 
+#define HYSTERESIS 16	/* what would move less than this part of the step is not worth a plan */
 #define MIX_BITS 10	/* steps between the old factors and the new ones */
 
 static void mix_factors(const uint16_t *a, const uint16_t *b, uint32_t k, uint64_t who, uint16_t *out)
@@ -561,7 +580,7 @@ static bool reweigh(const struct repl *r, const struct msg *m, uint16_t factor[N
 	uint32_t moves = distance(r, s, now, want);
 	uint32_t limit = share < 1000 ? 1 : (uint32_t)(share / 1000);
 
-	if (!zero && UINT64_C(4000) * moves < share)
+	if (!zero && UINT64_C(1000) * HYSTERESIS * moves < share)
 		return false;
 	memcpy(factor, want, sizeof(want));
 	if (!p->direct && moves > limit) {
