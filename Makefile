@@ -95,7 +95,12 @@ $(foreach p,$(PLUGINS_BUILTIN) $(PLUGINS_SO) monitor-template,$(eval $(call plug
 
 plugins: $(PLUGIN_FILES)
 
+# The directory is built in: once more when 'make install' names another one.
 $(O)/clusterd/plug/registry.o: ALL_CFLAGS += -DPLUGINDIR='"$(PLUGINDIR)"'
+$(O)/clusterd/plug/registry.o: $(O)/plugindir
+$(O)/plugindir: FORCE
+	@mkdir -p $(@D)
+	@echo '$(PLUGINDIR)' | cmp -s - $@ || echo '$(PLUGINDIR)' > $@
 
 $(B)/clusterd: $(DAEMON_O) $(CTL_O) $(IO_O) $(WIRE_O) $(CORE_O) $(CONF_O) $(PLUG_O) $(BUILTIN_O) $(UTIL_O)
 	@echo "  LD      $@"
@@ -160,5 +165,5 @@ endif
 clean:
 	rm -rf build build-*
 
-.PHONY: all plugins clean deps install uninstall
+.PHONY: FORCE all plugins clean deps install uninstall
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -107,8 +107,8 @@ static void say_blocked(struct clusterd_inst *inst, const char *what)
 {
 	if (inst->wall_ns > BLOCKED_MS * 1000000ll && !inst->said_blocked) {
 		inst->said_blocked = true;
-		log_msg(LOG_WARNING, "plugin", "%s: %s() blocked the daemon for %lld ms: the plugin must not wait "
-			"(not said again)", inst->section, what, (long long)(inst->wall_ns / 1000000));
+		log_msg(LOG_WARNING, "plugin", "%s: %s() blocked the daemon for %lld ms: "
+			"the plugin must not wait (not said again)", inst->section, what, (long long)(inst->wall_ns / 1000000));
 	}
 }
 

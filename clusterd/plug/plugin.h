@@ -80,9 +80,9 @@ struct clusterd_host {
 	int64_t (*now_ms)(struct clusterd_inst *inst);
 
 	/*
-	 * Calls ops->io() whenever 'fd' is ready for 'events' (POLLIN, POLLOUT; POLLERR and POLLHUP come
-	 * unasked); 0 stops that, and must be said before the fd is closed.  The plugin keeps owning the fd.  At most 64 fds
-	 * per instance.  0, -EINVAL, -ENOMEM, -ENOSPC.
+	 * Calls ops->io() whenever 'fd' is ready for 'events' (POLLIN, POLLOUT; POLLERR and
+	 * POLLHUP come unasked); 0 stops that, and must be said before the fd is closed.  The
+	 * plugin keeps owning the fd.  At most 64 fds per instance.  0, -EINVAL, -ENOMEM, -ENOSPC.
 	 */
 	int (*watch)(struct clusterd_inst *inst, int fd, short events);
 
@@ -203,7 +203,7 @@ struct clusterd_policy_ops {
 	 * force.  The host limits how fast shares follow.
 	 */
 	void (*factors)(const struct clusterd_policy_in *in, uint32_t *factor);
-	uint32_t interval_ms;		/* >= 1000: how often, unless [service] weights_interval says otherwise */
+	uint32_t interval_ms;		/* >= 1000; [service] weights_interval goes before */
 };
 
 /* ---- the descriptor ---- */

@@ -69,8 +69,8 @@ bool registry_check(const struct clusterd_plugin *p, enum clusterd_kind kind, co
 
 	/* In this order: what comes later means something only if what comes before is right. */
 	if (p->abi != CLUSTERD_PLUGIN_ABI) {
-		snprintf(why, why_size, "%s: built for plugin interface %u, this clusterd has %u: build it again",
-			 file, p->abi, CLUSTERD_PLUGIN_ABI);
+		snprintf(why, why_size, "%s: built for plugin interface %u, this clusterd has %u: "
+			 "build it again", file, p->abi, CLUSTERD_PLUGIN_ABI);
 		return false;
 	}
 	if (p->size > sizeof(*p)) {
@@ -84,8 +84,9 @@ bool registry_check(const struct clusterd_plugin *p, enum clusterd_kind kind, co
 		return false;
 	}
 	if (p->kind != kind) {
-		snprintf(why, why_size, "%s: is a %s (kind %u), not a %s: its file must be named after what it is",
-			 file, registry_kind_str(p->kind), (unsigned int)p->kind, registry_kind_str(kind));
+		snprintf(why, why_size, "%s: is a %s (kind %u), not a %s: "
+			 "its file must be named after what it is", file,
+			 registry_kind_str(p->kind), (unsigned int)p->kind, registry_kind_str(kind));
 		return false;
 	}
 	if (!p->name || strcmp(p->name, name) != 0) {
@@ -113,7 +114,7 @@ static const struct clusterd_plugin *find_builtin(enum clusterd_kind kind, const
 	return NULL;
 }
 
-/* The symbol, if it is an object that is as large as a descriptor: reading beyond it would be ours to blame. */
+/* The symbol, if it is as large as a descriptor: reading beyond it would be our fault. */
 static const struct clusterd_plugin *descriptor(void *handle)
 {
 	const struct clusterd_plugin *p = dlsym(handle, SYMBOL);
@@ -148,7 +149,7 @@ static const struct clusterd_plugin *load(enum clusterd_kind kind, const char *n
 			 "see clusterd-plugin(7)", file);
 	else if (!registry_check(p, kind, name, file, why, why_size))
 		p = NULL;
-	/* What can be used stays: its code may be called until the end.  The rest may be mended and come again. */
+	/* What can be used stays until the end.  The rest may be mended and come again. */
 	if (!p)
 		dlclose(handle);
 	return p;

@@ -17,7 +17,10 @@
 /* "monitor", "check", "policy" */
 const char *registry_kind_str(enum clusterd_kind kind);
 
-/* The directory of the .so files; NULL: PLUGINDIR as built.  The environment's CLUSTERD_PLUGINDIR goes before. */
+/*
+ * The directory of the .so files; borrowed; NULL: PLUGINDIR as built.  The environment's
+ * CLUSTERD_PLUGINDIR goes before.
+ */
 void registry_set_dir(const char *dir);
 
 /*
