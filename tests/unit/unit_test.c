@@ -119,6 +119,7 @@ static void test_bus(void **state)
 	restart(50, true, "took too long");
 	fake_systemd_signal(SIGCONT);
 	fake_systemd_kill();
+	memset(&told, 0, sizeof(told));
 	assert_int_equal(unit_restart(&r, e, fake->address, "a.service", 1000, on_done, &told),
 			 -ECONNREFUSED);
 	assert_int_equal(unit_restart(&r, e, "unix:path=/nonexistent/bus", "a.service", 1000, on_done,
