@@ -307,6 +307,86 @@ static void test_share_pinned(void **state)
 	}
 }
 
+/* first[] says which buckets go, not how many go nor to whom how many; and not those that are pinned. */
+static void test_share_first(void **state)
+{
+	static uint8_t first[BUCKETS_MAX];
+	unsigned int used = 0, short_of = 0;
+
+	seed = 14;
+	for (unsigned int i = 0; i < 3000; i++) {
+		struct weights w = random_weights();
+		uint32_t buckets = 64u << rnd() % 5, salt = rnd(), moves;
+		uint32_t plain[NODES_MAX + 1], got[NODES_MAX + 1];
+		uint32_t gone[NODES_MAX + 1] = { 0 }, ready[NODES_MAX + 1] = { 0 };
+		uint32_t gone_first[NODES_MAX + 1] = { 0 };
+		unsigned int spread = 1 + rnd() % (NODES_MAX + 1), part = 1 + rnd() % 6;
+
+		for (uint32_t b = 0; b < buckets; b++) {
+			owner[b] = (uint8_t)(rnd() % spread);
+			first[b] = (uint8_t)(rnd() % part ? 0 : 0x80);
+			pinned[b] = rnd() % 8 == 0;
+			ready[owner[b]] += first[b] && !pinned[b];
+		}
+		moves = assign_share(owner, pinned, NULL, buckets, salt, &w, aux, &scratch);
+		assert_int_equal(assign_share(owner, pinned, first, buckets, salt, &w, next, &scratch), moves);
+		count(aux, buckets, plain);
+		count(next, buckets, got);
+		assert_memory_equal(plain, got, sizeof(got));
+		for (uint32_t b = 0; b < buckets; b++) {
+			assert_true(!pinned[b] || next[b] == owner[b]);
+			gone[owner[b]] += next[b] != owner[b];
+			gone_first[owner[b]] += next[b] != owner[b] && first[b];
+		}
+		for (unsigned int id = 0; id <= NODES_MAX; id++) {
+			assert_int_equal(gone_first[id], gone[id] < ready[id] ? gone[id] : ready[id]);
+			used += gone_first[id] != 0;
+			short_of += gone[id] > ready[id] && ready[id];
+		}
+		/* in place, and with none or all of them first: as without */
+		memcpy(aux, owner, buckets);
+		assign_share(aux, pinned, first, buckets, salt, &w, aux, &scratch);
+		assert_memory_equal(aux, next, buckets);
+		assign_share(owner, pinned, NULL, buckets, salt, &w, aux, &scratch);
+		memset(first, (int)(i & 1), buckets);
+		assign_share(owner, pinned, first, buckets, salt, &w, next, &scratch);
+		assert_memory_equal(aux, next, buckets);
+	}
+	assert_true(used > 1000 && short_of > 1000);
+}
+
+/* Only proportions count: weights that are ten times finer give the same layouts and the same heirs. */
+static void test_scale(void **state)
+{
+	unsigned int full = 0;
+
+	seed = 15;
+	for (unsigned int i = 0; i < 3000; i++) {
+		struct weights w = random_weights(), fine = { 0 };
+		uint32_t buckets = 64u << rnd() % 7, salt = rnd(), a[NODES_MAX + 1], b[NODES_MAX + 1];
+		uint64_t lost = rnd64() & rnd64() & rnd64();
+
+		for (unsigned int id = 1; id <= NODES_MAX; id++) {
+			if (i % 10 == 0)	/* as large as they get, and all of them */
+				w.w[id] = (uint16_t)(990 + rnd() % 11);
+			w.w[id] %= 1001;
+			full += w.w[id] == 1000;
+			fine.w[id] = (uint16_t)(10 * w.w[id]);
+		}
+		for (uint32_t k = 0; k < buckets; k++)
+			owner[k] = (uint8_t)(rnd() % (NODES_MAX + 1));
+		assign_targets(&w, buckets, salt, a);
+		assign_targets(&fine, buckets, salt, b);
+		assert_memory_equal(a, b, sizeof(a));
+		assert_int_equal(assign_share(owner, NULL, NULL, buckets, salt, &w, next, &scratch),
+				 assign_share(owner, NULL, NULL, buckets, salt, &fine, aux, &scratch));
+		assert_memory_equal(next, aux, buckets);
+		for (uint32_t k = 0; k < 64; k++)
+			assert_int_equal(assign_heir(k, salt, &w, lost), assign_heir(k, salt, &fine, lost));
+	}
+	assert_true(full > 100);
+}
+
 /* Equal weights: a node goes and comes back; nothing moves between the others, and it knows its own. */
 static void test_return(void **state)
 {
@@ -551,6 +631,8 @@ int main(void)
 		cmocka_unit_test(test_share_random),
 		cmocka_unit_test(test_share_no_weight),
 		cmocka_unit_test(test_share_pinned),
+		cmocka_unit_test(test_share_first),
+		cmocka_unit_test(test_scale),
 		cmocka_unit_test(test_return),
 		cmocka_unit_test(test_return_unequal),
 		cmocka_unit_test(test_share_is_a_function),
