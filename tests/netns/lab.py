@@ -66,7 +66,12 @@ http {
     server {
         listen 0.0.0.0:80 backlog=4096;
         listen [::]:80 ipv6only=on backlog=4096;
+        listen 0.0.0.0:81; listen [::]:81 ipv6only=on;
         location / { return 200 "$hostname\\n"; }
+        location = /health {
+            if (-f /run/sick) { return 500; }
+            return 200 "fit\\n";
+        }
         location = /big { root /run/www; }
         location = /slow { root /run/www; limit_rate 100k; }
     }
@@ -382,11 +387,25 @@ class Node(Host):
                 f.truncate(size)
         with open(self.path("/run/nginx.conf"), "w") as f:
             f.write(NGINX_CONF)
-        self.nginx = self.popen(["nginx", "-e", "/run/nginx.error.log", "-c", "/run/nginx.conf"],
-                                "nginx")
-        self.echo = self.popen([PYTHON, os.path.join(HERE, "echo.py"), "5353"], "echo")
+        self.start_nginx()
+        self.start_echo()
         wait(lambda: self.run("ss -Hltn sport = :80 | wc -l").stdout.strip() == "2", 5,
              f"{self.name}'s nginx")
+
+    def start_nginx(self):
+        self.nginx = self.popen(["nginx", "-e", "/run/nginx.error.log", "-c", "/run/nginx.conf"],
+                                "nginx")
+
+    def start_echo(self):
+        self.echo = self.popen([PYTHON, os.path.join(HERE, "echo.py"), "5353"], "echo")
+
+    def signal_nginx(self, sig):
+        """To the master and its workers."""
+        with open(f"/proc/{self.nginx.pid}/task/{self.nginx.pid}/children") as f:
+            workers = f.read().split()
+        self.nginx.kill(sig)
+        for pid in workers:
+            os.kill(int(pid), sig)
 
     def start_corosync(self):
         with open(self.path("/etc/corosync/corosync.conf"), "w") as f:
