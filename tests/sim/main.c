@@ -7,7 +7,7 @@
 
 #include "sim.h"
 
-struct result { int64_t simulated, worst_gap; uint64_t events, views, syns, lost, resets; };
+struct result { int64_t simulated, worst_gap, settle, leave; unsigned int moved, spread, noisy, noise_sum; uint64_t events, views, syns, lost, resets; };
 
 static void sim_free(struct sim *s)
 {
@@ -44,6 +44,7 @@ static bool run_one(const struct scenario *sc, uint64_t seed, unsigned int nodes
 	for (const char *c = sc->name; *c; c++)
 		s->rng = s->rng * 31 + (unsigned char)*c;
 	s->rng2 = s->rng ^ UINT64_C(0x5851f42d4c957f2d);
+	s->rng3 = s->rng ^ UINT64_C(0x6a09e667f3bcc909);
 	s->scenario = sc->name;
 	s->verbose = verbose;
 	s->lines = calloc(TRACE_LINES, sizeof(*s->lines));
@@ -60,6 +61,12 @@ static bool run_one(const struct scenario *sc, uint64_t seed, unsigned int nodes
 	r->resets += s->n_resets;
 	if (s->worst_gap > r->worst_gap)
 		r->worst_gap = s->worst_gap;
+	r->settle = s->worst_settle > r->settle ? s->worst_settle : r->settle;
+	r->leave = s->worst_leave > r->leave ? s->worst_leave : r->leave;
+	r->moved = s->worst_moved > r->moved ? s->worst_moved : r->moved;
+	r->noisy = s->worst_noisy > r->noisy ? s->worst_noisy : r->noisy;
+	r->noise_sum += s->worst_noisy;
+	r->spread = s->worst_spread > r->spread ? s->worst_spread : r->spread;
 	if (!ok && verbose) {
 		unsigned int from = s->n_lines > TRACE_LINES ? s->n_lines - TRACE_LINES : 0;
 
@@ -110,6 +117,14 @@ static unsigned int run_scenario(const struct scenario *sc, uint64_t seed, unsig
 	       (long long)r.worst_gap / 1000,
 	       (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9,
 	       failed ? "  FAILED" : "");
+	if (r.settle)
+		printf("    settled after <= %.0f s, <= %u buckets moved in an interval, spread <= %.3f of "
+		       "that by hash\n", (double)r.settle / 1e6, r.moved, r.spread / 1e3);
+	if (r.noise_sum)
+		printf("    noise moved <= %u buckets in <= %u %% of the intervals, %u %% on the average\n",
+		       r.moved, r.noisy, r.noise_sum / (n ? n : 1));
+	if (r.leave)
+		printf("    unfit nodes took nothing after <= %lld ms\n", (long long)r.leave / 1000);
 	fflush(stdout);
 	return failed;
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Breaks the rules of core/ one at a time, in a copy, and expects the simulator to find out.
+# Breaks the rules of core/ one at a time, in a copy, and expects the simulator to find out; or, where
+# the script says so, a unit test.
 # usage: mutants.sh [WORD]   only mutants whose names hold WORD
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -10,13 +11,46 @@ only=${1:-}
 passed=0 failed=0
 flags="-std=gnu11 -O2 -D_GNU_SOURCE -I$dir/clusterd -I$dir/tests/sim"
 
-cp -r clusterd tests/sim "$dir/" && mkdir "$dir/tests" && mv "$dir/sim" "$dir/tests/" && mkdir "$dir/o" || exit 1
+cp -r clusterd plugins "$dir/" && mkdir "$dir/tests" "$dir/o" "$dir/unit" && cp -r tests/sim tests/unit "$dir/tests/" || exit 1
 sources="$(ls "$dir"/clusterd/core/*.c "$dir"/tests/sim/*.c) $dir/clusterd/wire/msg.c
 	$dir/clusterd/util/addr.c $dir/clusterd/util/buf.c $dir/clusterd/util/jhash.c"
 for c in $sources; do
 	o=$dir/o/$(echo "${c#"$dir"/}" | tr / _).o
 	${CC:-gcc} $flags -c -o "$o" "$c" || exit 1
 done
+for p in load wlc memory-1 memory-2; do
+	${CC:-gcc} $flags -Dclusterd_plugin=clusterd_plugin_policy_${p//-/_} -c -o "$dir/o/policy-$p.o" \
+		"$dir/plugins/policy-$p.c" || exit 1
+done
+
+# The objects but those of the simulator: for unit tests.
+core_objects() { ls "$dir"/o/*.o | grep -v '/tests_sim_'; }
+
+# unit_mutant NAME FILE SED TEST   TEST_test is to fail
+unit_mutant()
+{
+	local name=$1 file=clusterd/core/$2 edit=$3 test=$4 out status
+	case $name in *"$only"*) ;; *) return ;; esac
+	local o=$dir/o/$(echo "$file" | tr / _).o
+	sed -E "$edit" "$file" > "$dir/$file"
+	cp "$o" "$dir/keep.o"
+	if cmp -s "$file" "$dir/$file"; then
+		echo "not ok - $name: the rule is not where it was"
+		failed=$((failed + 1))
+	elif ! ${CC:-gcc} $flags -w -c -o "$o" "$dir/$file" ||
+	   ! ${CC:-gcc} $flags -w -o "$dir/unit/$test" "$dir/tests/unit/${test}_test.c" $(core_objects) -lcmocka; then
+		echo "not ok - $name: does not compile"
+		failed=$((failed + 1))
+	elif out=$(timeout 60 "$dir/unit/$test" 2>&1); status=$?; [ $status = 0 ] || [ $status = 124 ]; then
+		echo "not ok - $name: ${test}_test does not fail"
+		failed=$((failed + 1))
+	else
+		echo "ok - $name: $(echo "$out" | sed -n 's/^\[  FAILED  \] \([a-z_]*\)$/\1/p' | sort -u | tr '\n' ' ')"
+		passed=$((passed + 1))
+	fi
+	cp "$dir/keep.o" "$o"
+	cp "$file" "$dir/$file"
+}
 
 # mutant NAME FILE SED FIRST-SEED SEEDS SCENARIO...  (where it was found, to be quick)
 # FILE: of core/, or sim/FILE: of the simulator's kernels, for rules that the kernel has to keep
@@ -101,7 +135,7 @@ mutant "a new owner takes what anybody hands it" sim/packet.c \
 mutant "a VIP waits for a plan to get another holder" repl.c \
 	's/fx->tables \|= repl_hold\(r\);//' 1 100 power-off
 mutant "VIPs are not spread" repl.c \
-	's/repl_hold_plan\(r, r->holder\);//; s/return repl_hold_plan\(r, holder\);/return false;/' 1 100 boot
+	's/repl_hold_plan\(r, r->holder\);//' 1 100 boot
 
 # the layout
 mutant "the layout changes before all are frozen" repl_layout.c \
@@ -125,7 +159,61 @@ mutant "terms come again in another history" repl.c \
 mutant "what came during the exchange is forgotten" agent_exchange.c \
 	'/^static void replay/,/^}/s/i < e->n_kept/i < 0/' 1 300 boot partition flap-all
 mutant "a plan knows nothing of shares" repl.c \
-	'/^static void apply_plan/,/^}/s/k->other = restore \? k->other : r->next\[b\];/k->other = restore ? k->other : (r->next[b] % r->p.n_nodes) + 1;/' 1 50 boot
+	'/^static void apply_plan/,/^}/s/k->other = \(uint8_t\)to;/k->other = k->flows ? to : (to % r->p.n_nodes) + 1;/' 1 50 boot
+
+# loads
+mutant "shares jump" weigh.c \
+	's/if \(!p->direct && moves > limit\)/if (false)/' 1 20 load-half
+mutant "every whim of the noise moves buckets" weigh.c \
+	's/if \(!zero && UINT64_C\([0-9]*\) \* moves < share\)/if (false)/' 1 20 load-noisy
+mutant "loads are told as they are just now" report.c \
+	's/\(2 \* \(int64_t\)r->load \+ x \+ 1\) \/ 3/x/' 1 40 load-noisy
+mutant "whoever reweighs goes by what was before the last time" agent_load.c \
+	's/a->tell_at = now \+ interval\(a, n->n\) \* 3 \/ 4;//' 1 40 load-half load-step
+mutant "a load is told as often as it is sampled" report.c \
+	's/now - r->told_at < REPORT_REFRESH_MS && !news\(r, out\)/false/' 1 10 load-step
+mutant "factors are not in the snapshot" repl_snap.c \
+	's/n->factor\[s\] = buf_get16\(b\);/buf_get16(b); n->factor[s] = 1000;/' 1 100 weigh-random
+mutant "silence counts as calm" agent_load.c \
+	's/s->load > a->p.busy : patient/s->load > a->p.busy : false/' 1 50 never-busy
+mutant "busy nodes get others back" agent_load.c \
+	's/bool patient = now/return true; bool patient = now/' 1 20 never-busy
+mutant "a returned node has its whole share at once" repl.c \
+	's/RAMP_START 100/RAMP_START 1000/' 1 20 slow-start
+mutant "slow start is not slow" agent_load.c \
+	's/slow_start_ms \/ RAMP_STEPS/slow_start_ms \/ (10 * RAMP_STEPS)/' 1 20 slow-start
+
+# health
+mutant "who is down keeps its buckets" weigh.c \
+	's/\(!\(level & ALSO_UNFIT\) && !repl_fit\(r, service, id\)\)/false/' 1 20 health
+mutant "a neighbour's verdict is taken from anybody" weigh.c \
+	's/ \|\| m->from != right\)/)/' 1 20 peer
+mutant "a verdict stands when its neighbour has gone" weigh.c \
+	's/return r->node\[id\].state == NODE_ONLINE && r->node\[id\].seen_down\[service\] == right/return r->node[id].state == NODE_ONLINE/; /^void repl_forget_verdicts/,/^}/s/seen_down\[s\] = NOBODY;/seen_down[s] += 0;/' 1 100 peer
+mutant "a verdict about our service is said once" agent_health.c \
+	's/agent_due\(&a->health_sent\[service\], 1 \+ \(uint64_t\)h, now\)/a->health_sent[service].what != 1 + (uint64_t)h \&\& agent_due(\&a->health_sent[service], 1 + (uint64_t)h, now)/' 1 200 weigh-random
+mutant "who is down is waited for" agent_drain.c \
+	'/^static bool hopeless/,/^}/s/return draining_here/return false \&\& draining_here/' 1 60 health
+mutant "what an unfit node is just getting stays there" weigh.c \
+	's/return k->phase == PHASE_DRAIN && !r->p.policy/return false \&\& !r->p.policy/' 1 100 health
+mutant "all is lost when nobody is fit" weigh.c \
+	's/level < LEVELS && !any/level < ALSO_UNFIT \&\& !any/' 1 20 sorry
+mutant "health waits for the next plan" agent_note.c \
+	'/case NOTE_SORRY/,/break/s/agent_plan_soon\(a, now\);/agent_plan_soon(a, now + 1000);/' 1 20 health
+
+# the same, where only a unit test looks closely enough
+unit_mutant "a stale IDLE is believed" weigh.c \
+	's/m->u.idle.epoch < r->moved\[s\]/false/' weigh
+unit_mutant "idle buckets do not go first" weigh.c \
+	's/r->first\[b\] = k->idle;/r->first[b] = 0;/' agent_weigh
+unit_mutant "nobody says which buckets are idle" agent_load.c \
+	'/^bool load_wants_idle/,/^}/s/return target\[a->p.self\] <.*/return false;/' agent_weigh
+unit_mutant "the next coordinator begins at once" agent_load.c \
+	'/^void load_reweighed/,/^}/s/a->next_reweigh\[n->n\] = .*//' agent_weigh
+unit_mutant "the last fit node is accused" weigh.c \
+	's/ && another_fit\(r, s, id\)\)/)/' weigh
+unit_mutant "a load is told more often than once a second" report.c \
+	's/now - r->told_at < REPORT_MIN_MS \|\|/false ||/' report
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

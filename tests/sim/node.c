@@ -246,6 +246,8 @@ static void op_send(void *arg, const struct msg *m)
 
 	if (m->type == MSG_DRAINED || m->type == MSG_UNMIXED)
 		flow_forced(a->s, a->n->id, m);
+	if (m->type == MSG_LOAD)
+		load_told(a->s, a->n);
 	group_send(a->s, a->n, m);
 }
 
@@ -256,11 +258,11 @@ static void op_lease(void *arg, const struct lease_cmd *cmd)
 	node_to_lease(a->s, a->n, cmd);
 }
 
-static void op_event(void *arg, int priority, const char *name, const char *text)
+static void op_event(void *arg, const struct agent_event *e)
 {
 	struct sim_arg *a = arg;
 
-	trace(a->s, a->n->id, "* %s: %s", name, text);
+	trace(a->s, a->n->id, "* %s: %s", e->name, e->text);
 }
 
 static void op_stopped(void *arg)
@@ -283,10 +285,15 @@ static void agent_make(struct sim *s, struct node *n)
 			  .layout = n->file, .ignore_quorum = s->p.ignore_quorum,
 			  .salt = { 0x1234567, 0x89abcde }, .n_vips = (uint16_t)s->n_vips },
 		.self = n->id, .incarnation = n->incarnation, .config = 0xc0ffee,
-		.weight = n->weight, .failback_manual = s->p.failback_manual,
+		.weight = n->weight, .failback = s->p.failback,
 		.failback_delay_ms = s->p.failback_delay_ms,
 		.drain_timeout_ms = s->p.drain_timeout_ms, .grace_ms = s->p.grace_ms,
+		.slow_start_ms = s->p.slow_start_ms, .busy = s->p.busy,
+		.weights_interval_ms = { s->p.interval_ms },
 	};
+
+	p.repl.policy[0] = (struct repl_policy){ .ops = s->p.policy, .step = s->p.step,
+						 .process_memory_kb = 3500, .connections_per_minute = 2000 };
 
 	for (unsigned int v = 0; v < s->p.n_services; v++) {
 		p.link[v] = (struct link){ .mac = { 2, 0, 0, 0, (uint8_t)v, n->id },
@@ -296,6 +303,8 @@ static void agent_make(struct sim *s, struct node *n)
 		p.repl.vip_salt[v] = 0x9e3779b9u * (v + 1);
 	for (unsigned int i = 1; i <= s->p.n_nodes; i++)
 		snprintf(p.node_name[i], sizeof(p.node_name[i]), "n%u", i);
+	for (unsigned int v = 0; v < s->p.n_services; v++)
+		snprintf(p.service_name[v], sizeof(p.service_name[v]), "s%u", v);
 	sim_args[n->id] = (struct sim_arg){ s, n };
 	if (agent_new(&n->agent, &p, &ops, &sim_args[n->id]) != 0)
 		sim_fail(s, n->id, "agent_new() failed");
@@ -333,6 +342,8 @@ void node_start(struct sim *s, struct node *n)
 	n->klease_end = 0;
 	lease_init(&n->lease, &p, node_local(n, s->now));
 	agent_make(s, n);
+	if (s->p.loads)
+		load_begin(s, n);
 	node_settle(s, n);
 	lease_tick_now(s, n);
 	group_connect_later(s, n);
@@ -469,7 +480,8 @@ static bool of_heartbeat(enum ev_type t)
 static bool of_main(enum ev_type t)
 {
 	return t == EV_AGENT_TICK || t == EV_TO_AGENT || t == EV_CONSUME || t == EV_INSTALL ||
-	       t == EV_COUNTED || t == EV_CONNECT || t == EV_START || t == EV_RELOAD;
+	       t == EV_COUNTED || t == EV_CONNECT || t == EV_START || t == EV_RELOAD ||
+	       t == EV_SAMPLE;
 }
 
 #define SOCKET_BUFFER 300	/* HELLOs that a kernel keeps for a process that does not read */
@@ -568,6 +580,9 @@ static void handle_node(struct sim *s, struct node *n, struct event *e)
 		node_reload(s, n, e->p);
 		free(e->p);
 		break;
+	case EV_SAMPLE:
+		load_on_sample(s, n);
+		break;
 	case EV_REFORM:
 	case EV_STALL:
 	case EV_SYN:
@@ -624,6 +639,7 @@ void node_handle(struct sim *s, struct event *e)
 	case EV_COROSYNC:
 	case EV_START:
 	case EV_RELOAD:
+	case EV_SAMPLE:
 		break;
 	}
 	if (!defer(n, e))

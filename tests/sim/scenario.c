@@ -529,7 +529,7 @@ static void sc_failback_manual(struct sim *s, unsigned int nodes)
 	unsigned int who;
 
 	quiet_defaults(s, nodes);
-	s->p.failback_manual = true;
+	s->p.failback = AGENT_FAILBACK_MANUAL;
 	boot(s);
 	who = pick(s);
 	node_power_off(s, nd(s, who));
@@ -586,7 +586,7 @@ static void sc_takeover(struct sim *s, unsigned int nodes)
 
 /* ---- random ---- */
 
-static void random_fault(struct sim *s)
+void random_fault(struct sim *s)
 {
 	unsigned int a = pick(s), b = s->p.n_nodes > 1 ? pick_other(s, a) : a;
 	struct node *n = nd(s, a);
@@ -646,7 +646,7 @@ static void sc_random(struct sim *s, unsigned int nodes)
 
 	quiet_defaults(s, nodes ? nodes : sizes[rnd(s) % sizeof(sizes)]);
 	s->p.tiebreak = (enum lease_tiebreak)(rnd(s) % 3);
-	s->p.failback_manual = rnd_chance(s, 100);
+	s->p.failback = rnd_chance(s, 100) ? AGENT_FAILBACK_MANUAL : AGENT_FAILBACK_AUTO;
 	s->p.grace_ms = (uint32_t)rnd_in(s, 100, 3000);
 	rnd_in(s, 1000, 15000);		/* of no use now; without it the seeds in mutants.sh find nothing */
 	s->p.drain_timeout_ms = (uint32_t)rnd_in(s, 500, 5000);
@@ -707,6 +707,17 @@ const struct scenario scenarios[] = {
 	{ "rehash", sc_rehash, 3 },
 	{ "rehash-crash", sc_rehash_crash, 3 },
 	{ "rehash-loss", sc_rehash_loss, 4 },
+	{ "load-step", sc_load_step, 1 },
+	{ "load-ramp", sc_load_ramp, 1 },
+	{ "load-noisy", sc_load_noisy, 1 },
+	{ "load-sick", sc_load_sick, 1 },
+	{ "load-half", sc_load_half, 1 },
+	{ "health", sc_health, 4 },
+	{ "sorry", sc_sorry, 2 },
+	{ "peer", sc_peer, 2 },
+	{ "slow-start", sc_slow_start, 1 },
+	{ "never-busy", sc_never_busy, 1 },
+	{ "weigh-random", sc_weigh_random, 10 },
 	{ "random", sc_random, 30 },
 };
 const unsigned int n_scenarios = sizeof(scenarios) / sizeof(scenarios[0]);

@@ -29,7 +29,7 @@ void quiet_defaults(struct sim *s, unsigned int nodes)
 		.lease = 150 * MS, .token = rnd_in(s, 2, 10) * 100 * MS, .hang = SEC,
 		.failback_delay_ms = (uint32_t)rnd_in(s, 50, 800),
 		.drain_timeout_ms = 60000, .grace_ms = 1500,
-		.clock_ppm = 10000, .syn_every = 12 * MS, .flow_mean = SEC,
+		.clock_ppm = 10000, .syn_every = 12 * MS, .flow_mean = SEC, .busy = 1000,
 	};
 	if (rnd_chance(s, 100))
 		s->p.n_services = 2;
@@ -63,6 +63,7 @@ void build(struct sim *s)
 		n->file = (struct layout){ .buckets = s->p.buckets };
 		/* the worst cases first: as fast and as slow as may be */
 		n->ppm = rnd_chance(s, 500) ? rnd_in(s, -ppm, ppm) : rnd_chance(s, 500) ? ppm : -ppm;
+		n->capacity = 1000;
 		n->offset = rnd_in(s, SEC, 100 * SEC);
 		n->wit_to = n->wit_from = true;
 		for (unsigned int j = 1; j <= s->p.n_nodes; j++)
@@ -90,7 +91,7 @@ static bool shares_even(struct sim *s, const struct repl *r, unsigned int v, cha
 	bool any = false;
 
 	for (unsigned int i = 1; i <= s->p.n_nodes; i++)
-		any |= (w.w[i] = repl_weight(r, i)) != 0;
+		any |= (w.w[i] = repl_weight(r, v, i)) != 0;
 	if (!any)	/* all are being drained: the buckets stay where they are */
 		return true;
 	assign_targets(&w, repl_layout(r)->buckets, repl_get_params(r)->salt[v], target);
@@ -149,7 +150,7 @@ static bool holders_well(struct sim *s, const struct repl *r, char *why, size_t 
 	for (unsigned int i = 1; i <= s->p.n_nodes; i++) {
 		unsigned int n = (unsigned int)__builtin_popcount(nd(s, i)->held);
 
-		if (!repl_weight(r, i))
+		if (!repl_node_weight(r, i) || repl_get_node(r, i)->hold_back)
 			continue;
 		weighted = true;
 		low = n < low ? n : low;
@@ -233,6 +234,7 @@ bool sim_converged(struct sim *s, char *why, size_t size)
 		return false;
 	}
 	return layout_well(s, agent_repl(ref->agent), why, size) &&
+	       load_well(s, agent_repl(ref->agent), why, size) &&
 	       buckets_well(s, agent_repl(ref->agent), why, size) &&
 	       holders_well(s, agent_repl(ref->agent), why, size);
 }

@@ -33,6 +33,21 @@ void fault(struct sim *s, unsigned int victim, unsigned int kind);
 void sc_rehash(struct sim *s, unsigned int nodes);
 void sc_rehash_crash(struct sim *s, unsigned int nodes);
 void sc_rehash_loss(struct sim *s, unsigned int nodes);
+/* weigh.c */
+void sc_load_step(struct sim *s, unsigned int nodes);
+void sc_load_ramp(struct sim *s, unsigned int nodes);
+void sc_load_noisy(struct sim *s, unsigned int nodes);
+void sc_load_sick(struct sim *s, unsigned int nodes);
+void sc_load_half(struct sim *s, unsigned int nodes);
+void sc_health(struct sim *s, unsigned int nodes);
+void sc_sorry(struct sim *s, unsigned int nodes);
+void sc_peer(struct sim *s, unsigned int nodes);
+void sc_slow_start(struct sim *s, unsigned int nodes);
+void sc_never_busy(struct sim *s, unsigned int nodes);
+void sc_weigh_random(struct sim *s, unsigned int nodes);
+/* scenario.c: one fault, or what repairs one. */
+void random_fault(struct sim *s);
+
 /* The operator changes the layout somewhere, without a draw from the seed's numbers. */
 void random_reload(struct sim *s);
 

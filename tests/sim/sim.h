@@ -12,8 +12,9 @@
  *   node.c      a machine: processes, threads and the queues between them, clocks
  *   kernel.c    its kernel: bucket tables, the lease, connections; and what must always hold
  *   packet.c    the way of one packet through the kernels
+ *   load.c      what monitors, checks and neighbours see
  *   script.c    what scripts are made of
- *   scenario.c, rehash.c   scripts with faults and what must hold in each
+ *   scenario.c, rehash.c, weigh.c   scripts with faults and what must hold in each
  *   main.c      command line
  *
  * All times are microseconds of simulated time unless a name says otherwise.
@@ -41,7 +42,7 @@ enum ev_type {
 	EV_LEASE_TICK, EV_AGENT_TICK, EV_HELLO, EV_WITNESS, EV_TO_AGENT, EV_TO_LEASE, EV_HANG,
 	EV_KLEASE_END, EV_INSTALL, EV_COUNTED,
 	EV_ORDER, EV_DELIVER, EV_CONSUME, EV_PROC_GONE, EV_CONNECT, EV_REFORM, EV_STALL,
-	EV_SYN, EV_FLOW_END, EV_COROSYNC, EV_START, EV_LINK, EV_RELOAD,
+	EV_SYN, EV_FLOW_END, EV_COROSYNC, EV_START, EV_LINK, EV_RELOAD, EV_SAMPLE,
 };
 
 struct event {
@@ -105,6 +106,9 @@ struct note {
 	struct lease_cmd cmd;
 };
 
+/* A node's look at its left neighbour, as clusterd/peercheck.c does it. */
+struct watch { unsigned int left, silent; bool down; int64_t trial_at, trial; };
+
 /* What must hold for the connections that a node has. */
 enum flow_rule { FLOW_ANY, FLOW_NO_RESET, FLOW_STRICT };
 
@@ -137,6 +141,15 @@ struct node {
 	struct layout file;		/* that its configuration has */
 	enum flow_rule flow_rule;
 
+	unsigned int capacity;		/* of its machine: 1000 is one like the others */
+	int extra;			/* load by other things than the service, 0..1000 */
+	int64_t load;			/* in thousandths of 1/1000, without noise */
+	enum fitness fit[SIM_SERVICES];		/* what its checks say */
+	bool unreachable[SIM_SERVICES];		/* its services, by the data path */
+	struct watch watch[SIM_SERVICES];
+	int64_t told_ms;		/* when it told its load last, by its clock */
+	uint64_t n_told, n_samples;
+
 	struct ring *ring;
 	bool cpg_joined, connecting, was_connected;
 	struct fifo inbox;		/* struct inbox: on its way to this corosync's clients */
@@ -152,7 +165,8 @@ struct sim_params {
 	unsigned int n_nodes, n_services;
 	uint32_t buckets, keys;		/* at first; keys 0: as many */
 	int64_t lease, token, consensus, hang;
-	bool ignore_quorum, failback_manual;
+	bool ignore_quorum;
+	enum agent_failback failback;
 	enum lease_tiebreak tiebreak;
 	uint32_t failback_delay_ms, drain_timeout_ms, grace_ms;
 	/* network for HELLOs, in 1/1000 */
@@ -161,6 +175,10 @@ struct sim_params {
 	bool flap;			/* a partial cut makes views flap instead of stalling all */
 	bool late;			/* threads are sometimes late by milliseconds */
 	int64_t syn_every, flow_mean;
+	bool loads;			/* nodes have monitors, checks and an eye on their neighbours */
+	const struct clusterd_policy_ops *policy;	/* of service 0 */
+	uint16_t step, busy;
+	uint32_t interval_ms, slow_start_ms;
 };
 
 struct digest_seen { uint32_t view; uint64_t epoch, lineage, digest; };
@@ -168,6 +186,8 @@ struct digest_seen { uint32_t view; uint64_t epoch, lineage, digest; };
 struct sim {
 	struct sim_params p;
 	uint64_t rng, rng2, seed;	/* rng2: for packets, so that they do not change what happens */
+	uint64_t rng3;			/* likewise for loads */
+	unsigned int demand, noise;	/* load of a node with an even share; +- */
 	int64_t now;
 	uint64_t seq, n_events;
 	struct event *heap;
@@ -195,6 +215,9 @@ struct sim {
 	struct digest_seen *digests;
 	unsigned int n_digests, size_digests;
 	uint64_t n_handed, n_rehash;
+	int64_t worst_settle, worst_leave;
+	unsigned int worst_noisy;	/* per cent of the intervals in which noise alone moved something */
+	unsigned int worst_moved, worst_spread;		/* buckets in one interval; of what it was by hash, in 1/1000 */
 	uint64_t n_moves, n_resets, n_syns, n_lost_syns, n_views, n_stops;
 	int64_t worst_gap;
 
@@ -268,6 +291,14 @@ void node_handle(struct sim *s, struct event *e);		/* takes e->p over */
 void node_settle(struct sim *s, struct node *n);		/* after any input to the agent */
 void node_lease_out(struct sim *s, struct node *n, struct lease_out *out);
 void node_to_lease(struct sim *s, struct node *n, const struct lease_cmd *cmd);
+
+/* ---- load.c ---- */
+void load_begin(struct sim *s, struct node *n);			/* its process has started */
+void load_on_sample(struct sim *s, struct node *n);
+void load_told(struct sim *s, struct node *n);			/* it multicasts LOAD */
+void load_fit(struct sim *s, struct node *n, unsigned int service, enum fitness h);
+/* What the group knows of fitness is what there is. */
+bool load_well(struct sim *s, const struct repl *r, char *why, size_t size);
 
 /* ---- packet.c ---- */
 enum fate {
