@@ -58,7 +58,7 @@ bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, 
 	a->counted_switch[service] = repl_switched(a->repl);
 	if (repl_old_layout(a->repl))
 		return layout_count_wanted(a, service, wanted) != 0;
-	bool down = fitness_down_here(a, service), idle = load_wants_idle(a, service, now);
+	bool down = fitness_down(a, service, a->p.self), idle = load_wants_idle(a, service, now);
 
 	for (uint32_t b = 0; b < buckets; b++) {
 		if (!worth_counting(a, repl_get_bucket(a->repl, service, b), down, idle))
@@ -82,6 +82,17 @@ static void send_drained(struct agent *a, unsigned int service, uint64_t epoch, 
 	agent_send(a, &m);
 }
 
+/*
+ * Not worth waiting for: the service is down here, or it is down at the new owner and we are not fit to
+ * have the bucket back (if we are, a plan does that), so that nobody could take it while we wait.
+ */
+static bool hopeless(const struct agent *a, unsigned int service, const struct repl_bucket *k)
+{
+	return draining_here(a, k) &&
+	       (fitness_down(a, service, a->p.self) ||
+		(fitness_down(a, service, k->owner) && !repl_fit(a->repl, service, a->p.self)));
+}
+
 void drain_tick(struct agent *a, int64_t now)
 {
 	if (!agent_in_step(a) || !agent_self_online(a) || repl_old_layout(a->repl))
@@ -89,13 +100,13 @@ void drain_tick(struct agent *a, int64_t now)
 	for (unsigned int s = 0; s < a->p.repl.n_services; s++) {
 		uint32_t n = 0, last = 0, buckets = repl_layout(a->repl)->buckets;
 
-		if (!fitness_down_here(a, s) || !repl_moving(a->repl, s))
+		if (repl_fit(a->repl, s, a->p.self) || !repl_moving(a->repl, s))
 			continue;
 		memset(a->forced, 0, buckets / 8);
 		for (uint32_t b = 0; b < buckets; b++) {
 			const struct repl_bucket *k = repl_get_bucket(a->repl, s, b);
 
-			if (!draining_here(a, k))
+			if (!hopeless(a, s, k))
 				continue;
 			a->forced[b / 8] |= (uint8_t)(1u << (b % 8));
 			if (!n++ || (int32_t)(k->since - last) > 0)

@@ -85,9 +85,9 @@ void fitness_tick(struct agent *a, int64_t now)
 	}
 }
 
-bool fitness_down_here(const struct agent *a, unsigned int service)
+bool fitness_down(const struct agent *a, unsigned int service, unsigned int node)
 {
-	const struct repl_node *n = repl_get_node(a->repl, a->p.self);
+	const struct repl_node *n = repl_get_node(a->repl, node);
 
 	return n->health[service] == FITNESS_DOWN || n->seen_down[service] != NOBODY;
 }

@@ -169,7 +169,9 @@ void agent_follow_note(struct agent *a, const struct repl_note *n, int64_t now)
 	case NOTE_DRAINED:
 	case NOTE_DRAIN_FORCED:
 		note_drained(a, n);
-		agent_plan_soon(a, now + 1000);
+		/* Who is not fit has given up, or what he owned was waiting for others: that is urgent. */
+		agent_plan_soon(a, n->type == NOTE_DRAIN_FORCED && !repl_fit(a->repl, n->arg, n->node) ?
+				now : now + 1000);
 		break;
 	case NOTE_GRACE_END:
 		agent_plan_soon(a, now + a->p.failback_delay_ms);
