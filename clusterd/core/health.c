@@ -39,6 +39,7 @@ struct check {
 	bool looking;
 	bool hurried;			/* this look is not on the grid */
 	bool orphan;			/* begun before health_set(): it may never be answered */
+	bool first;			/* of the first set, and its first look has not ended yet */
 	int64_t began, late_at;
 
 	bool acting;
@@ -54,6 +55,7 @@ struct health {
 	unsigned int n;
 	struct check check[CHECKS_MAX];
 	enum fitness told[SERVICES_MAX];
+	bool was_set;
 	int64_t now;
 };
 
@@ -251,27 +253,27 @@ static void turn_good(struct health *h, struct check *c, int64_t now)
 	tell_verdicts(h);
 }
 
-static void turn_bad(struct health *h, struct check *c, int64_t now)
+static void turn_bad(struct health *h, struct check *c, bool first, int64_t now)
 {
 	set_state(c, c->conf.action ? CHECK_REPAIR : CHECK_BAD, now);
 	c->known = true;
-	c->held = c->conf.action;
+	c->held = c->conf.action && !first;	/* there is no share yet that could stay */
 	c->tries = 0;
 	tell_event(h, c, LOG_WARNING, "CHECK_FAILED");
 }
 
-static void passed(struct health *h, struct check *c, int64_t now)
+static void passed(struct health *h, struct check *c, bool first, int64_t now)
 {
 	count(&c->passed);
 	c->failed = c->dead = 0;
-	if (c->passed < c->conf.rise)
+	if (c->passed < c->conf.rise && !first)
 		return;
 	c->known = true;
 	if (c->state != CHECK_GOOD)
 		turn_good(h, c, now);
 }
 
-static void failed(struct health *h, struct check *c, bool dead, int64_t now)
+static void failed(struct health *h, struct check *c, bool dead, bool first, int64_t now)
 {
 	c->passed = 0;
 	count(&c->failed);
@@ -279,12 +281,12 @@ static void failed(struct health *h, struct check *c, bool dead, int64_t now)
 		count(&c->dead);
 	else
 		c->dead = 0;
-	if (c->state == CHECK_GOOD && c->failed < c->conf.fall)
+	if (c->state == CHECK_GOOD && c->failed < c->conf.fall && !first)
 		return;
 	if (c->state == CHECK_GOOD)
-		turn_bad(h, c, now);
+		turn_bad(h, c, first, now);
 	/* Once it was dead its connections are lost; that it works a little brings none back. */
-	if (c->dead >= c->conf.fall)
+	if (c->dead >= c->conf.fall || (first && dead))
 		c->down = true;
 	tell_verdicts(h);
 	if (c->state == CHECK_REPAIR && !c->acting)
@@ -293,12 +295,14 @@ static void failed(struct health *h, struct check *c, bool dead, int64_t now)
 
 static void ended(struct health *h, struct check *c, int value, int64_t now)
 {
-	c->looking = false;
+	bool first = c->first;
+
+	c->looking = c->first = false;
 	c->value = value;
 	if (value >= CLUSTERD_FIT)
-		passed(h, c, now);
+		passed(h, c, first, now);
 	else
-		failed(h, c, value <= CLUSTERD_DEAD, now);
+		failed(h, c, value <= CLUSTERD_DEAD, first, now);
 	plan_next(c, now);
 }
 
@@ -336,12 +340,17 @@ void health_free(struct health *h)
 	free(h);
 }
 
-static void check_new(struct check *c, unsigned int i, unsigned int n, int64_t now)
+static void check_new(struct check *c, unsigned int i, unsigned int n, bool first, int64_t now)
 {
+	int64_t interval = c->conf.interval_ms;
+
 	c->state = CHECK_GOOD;
 	c->since = now;
 	c->value = -1;
-	c->next = now + (int64_t)c->conf.interval_ms * i / n;
+	c->first = first;
+	c->next = now + interval * i / n;
+	if (first)		/* due since then: at once, and the second look is at its place */
+		c->next = now + interval * (i + 1) / n - interval;
 }
 
 /* 'c' goes on with another configuration. */
@@ -394,8 +403,9 @@ void health_set(struct health *h, const struct health_check *check, const int *k
 		if (keep[i] >= 0)
 			check_changed(c, now);
 		else
-			check_new(c, i, n, now);
+			check_new(c, i, n, !h->was_set, now);
 	}
+	h->was_set = true;
 	tell_verdicts(h);
 }
 
@@ -448,6 +458,14 @@ void health_tick(struct health *h, int64_t now)
 		if (!c->looking && now >= c->next)
 			begin_look(h, c, now);
 	}
+}
+
+bool health_settled(const struct health *h)
+{
+	for (unsigned int i = 0; i < h->n; i++)
+		if (h->check[i].first)
+			return false;
+	return true;
 }
 
 int64_t health_deadline(const struct health *h)

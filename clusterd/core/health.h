@@ -89,11 +89,15 @@ void health_free(struct health *h);
  * The list of checks, from a configuration.  keep[i] is the number that check i had before, or -1: it
  * is new and begins as GOOD with unknown verdict (a service is fit until a check says otherwise);
  * first looks are spread over one interval.  Services that lose their last check become UP.
+ * The first call after health_new() is different, because a node that starts must not take traffic for
+ * a service that is dead: its checks look at once, and the first result of each is its verdict.
  * A look or action that is under way goes on under the new number; a look that nobody answers any more
  * is begun again and does not count, an action must be answered.  No give_up() for what is gone.
  */
 void health_set(struct health *h, const struct health_check *check, const int *keep, unsigned int n,
 		int64_t now);
+/* Has every check of that first call a verdict?  True if there was none. */
+bool health_settled(const struct health *h);
 /* value: CLUSTERD_DEAD .. CLUSTERD_FIT of plug/plugin.h.  Ignored when no look is under way. */
 void health_result(struct health *h, unsigned int check, int value, int64_t now);
 void health_acted(struct health *h, unsigned int check, bool ok, int64_t now);

@@ -100,7 +100,8 @@ static const struct health_check plain = {
 };
 static const int fresh[CHECKS_MAX] = { [0 ... CHECKS_MAX - 1] = -1 };
 
-static void begin(void)
+/* As it is when a daemon starts: nothing has been set yet. */
+static void begin_start(void)
 {
 	health_free(h);
 	memset(svc, 0, sizeof(svc));
@@ -115,6 +116,13 @@ static void begin(void)
 	*events = '\0';
 	assert_int_equal(health_new(&h, &ops, svc), 0);
 	assert_true(health_deadline(h) == INT64_MAX);
+}
+
+static void begin(void)
+{
+	begin_start();
+	health_set(h, NULL, NULL, 0, now);
+	assert_true(health_settled(h));
 }
 
 static void begin_with(const struct health_check *c)
@@ -209,6 +217,100 @@ static void test_spread(void **state)
 		assert_int_equal(svc[i].look_at[0], 1000000 + 100 * i);
 		assert_int_equal(svc[i].look_at[2], 1000000 + 100 * i + 12800);
 	}
+}
+
+/* A daemon starts: the first look of each check is at once and says how it is. */
+static void test_start(void **state)
+{
+	struct health_check list[4] = { plain, plain, plain, plain };
+
+	begin_start();
+	assert_true(health_settled(h));
+	for (uint8_t i = 0; i < 4; i++) {
+		list[i].service = i;
+		list[i].fall = 5;
+		list[i].rise = 5;
+	}
+	svc[0].takes = 100;
+	svc[1].answer = CLUSTERD_WORKS;
+	svc[2].answer = CLUSTERD_DEAD;
+	svc[3].answer = HANGS;
+	health_set(h, list, fresh, 4, now);
+	assert_false(health_settled(h));
+	assert_true(health_deadline(h) <= now);
+	health_tick(h, now);
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(svc[i].look_at[0], now);
+	assert_int_equal(verdict[1], FITNESS_WORKS);
+	assert_int_equal(verdict[2], FITNESS_DOWN);
+	assert_false(health_settled(h));
+	assert_false(status(0).known);
+	run_until(now + 101);
+	assert_true(status(0).known);
+	assert_int_equal(status(0).state, CHECK_GOOD);
+	assert_false(health_settled(h));
+	run_until(now + 400);
+	assert_true(health_settled(h));
+	assert_int_equal(verdict[3], FITNESS_DOWN);
+	assert_int_equal(verdict_at[3], 1000500);
+	assert_int_equal(verdicts, 3);
+	assert_string_equal(events, "1:CHECK_FAILED 2:CHECK_FAILED 3:CHECK_FAILED ");
+	/* From then on as usual, spread. */
+	run_until(now + 4000);
+	assert_int_equal(svc[0].look_at[1], 1000250);
+	assert_int_equal(svc[1].look_at[1], 1000500);
+	assert_int_equal(svc[2].look_at[1], 1000750);
+	assert_int_equal(svc[3].look_at[1], 1001000);
+	assert_int_equal(svc[0].look_at[4], 1003250);
+	svc[1].answer = svc[2].answer = svc[3].answer = CLUSTERD_FIT;
+	svc[0].answer = CLUSTERD_DEAD;
+	run_until(now + 3000);
+	assert_int_equal(verdicts, 3);		/* rise and fall are 5 */
+	run_until(now + 3000);
+	assert_int_equal(verdict[0], FITNESS_DOWN);
+	assert_int_equal(verdict[1], FITNESS_UP);
+	assert_int_equal(verdict[2], FITNESS_UP);
+	assert_int_equal(verdict[3], FITNESS_UP);
+}
+
+static void test_start_with_action(void **state)
+{
+	static const int keep[2] = { 0, -1 };
+	struct health_check list[2] = { plain, plain };
+
+	list[0].action = true;
+	begin_start();
+	svc[0].answer = CLUSTERD_WORKS;
+	svc[0].act_answer = LATER;
+	health_set(h, list, fresh, 1, now);
+	run_until(now + 10);
+	assert_int_equal(svc[0].acts, 1);	/* tried at once, and no share meanwhile */
+	assert_int_equal(verdict[0], FITNESS_WORKS);
+
+	/* What a reload adds is not waited for, and has 'fall' looks. */
+	begin_start();
+	svc[0].answer = svc[1].answer = LATER;
+	health_set(h, list, fresh, 1, now);
+	health_tick(h, now);
+	health_set(h, list, keep, 2, now);
+	assert_false(health_settled(h));
+	health_result(h, 0, CLUSTERD_FIT, now);
+	svc[0].looking = false;
+	assert_true(health_settled(h));
+	run_until(now + 600);
+	assert_true(svc[1].looking);
+	health_result(h, 1, CLUSTERD_DEAD, now);
+	svc[1].looking = false;
+	assert_int_equal(verdicts, 0);
+	assert_int_equal(status(1).failed, 1);
+
+	/* Nor is a check that is gone. */
+	begin_start();
+	svc[0].answer = LATER;
+	health_set(h, list, fresh, 1, now);
+	health_tick(h, now);
+	health_set(h, list, fresh, 1, now);
+	assert_true(health_settled(h));
 }
 
 /* The service turns bad 'after' its first good look began.  Returns how long the verdict took. */
@@ -983,6 +1085,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cadence),
 		cmocka_unit_test(test_spread),
+		cmocka_unit_test(test_start),
+		cmocka_unit_test(test_start_with_action),
 		cmocka_unit_test(test_in_time),
 		cmocka_unit_test(test_timeout_fits),
 		cmocka_unit_test(test_in_time_though_we_are_slow),
