@@ -103,6 +103,12 @@ $(B)/tests/core_bench: $(addprefix $(O)/,tests/bench/core_bench.o $(addprefix cl
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
+$(B)/tests/check_bench: $(addprefix $(O)/,tests/bench/check_bench.o $(addprefix clusterd/,plug/host.o plug/child.o util/log.o)) \
+		| $(addprefix $(B)/plugins/check-,tcp.so http.so https.so link.so disk.so exec.so)
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS)
+
 # Against the kernel and a real corosync, in namespaces of their own.
 K_netif := $(addprefix io/,netif netif_vip netif_mac netif_sysctl netif_link flows) util/addr util/jhash util/log
 K_group := io/group
