@@ -38,7 +38,7 @@ struct dns {
 
 static const struct check_rule rules[] = {
 	{ "name", CHECK_TEXT, 1, 253, true },
-	{ "type", CHECK_TEXT, 1, 8, false },
+	{ "record", CHECK_TEXT, 1, 8, false },
 	{ "server", CHECK_ADDRESS, 0, 0, false },
 	{ "port", CHECK_NUMBER, 1, 65535, false },
 	{ "expect", CHECK_ADDRESS, 0, 0, false },
@@ -84,11 +84,11 @@ static int dns_validate(const struct clusterd_option *opt, size_t n, const char 
 
 	if (ret)
 		return ret;
-	type = check_get(opt, n, "type");
+	type = check_get(opt, n, "record");
 	i = type ? find_type(type) : 0;
 	expect = check_get(opt, n, "expect");
 	if (i < 0) {
-		*bad = "type";
+		*bad = "record";
 		snprintf(err, err_size, "must be A, AAAA, NS, SOA, MX, TXT, PTR, SRV or CNAME");
 	} else if (!make_query(query, check_get(opt, n, "name"), ns_t_a)) {
 		*bad = "name";
@@ -108,7 +108,7 @@ static int dns_validate(const struct clusterd_option *opt, size_t n, const char 
 static int dns_open(void **priv, const struct clusterd_host *host, struct clusterd_inst *inst,
 		    const struct clusterd_option *opt, size_t n)
 {
-	const char *type = check_get(opt, n, "type"), *port = check_get(opt, n, "port");
+	const char *type = check_get(opt, n, "record"), *port = check_get(opt, n, "port");
 	const char *expect = check_get(opt, n, "expect"), *name = check_get(opt, n, "name");
 	int i = type ? find_type(type) : 0;
 	struct dns *d;

@@ -341,14 +341,14 @@ static void test_dns_values(void **state)
 	dns_looks(NULL, NULL, NULL, NULL, CLUSTERD_FIT, "");
 	dns_looks("expect", "192.0.2.7", NULL, NULL, CLUSTERD_FIT, "");
 	dns_looks("expect", "192.0.2.8", NULL, NULL, CLUSTERD_WORKS, "expected address is not in");
-	dns_looks("type", "AAAA", NULL, NULL, CLUSTERD_WORKS, "no AAAA record in the answer");
+	dns_looks("record", "AAAA", NULL, NULL, CLUSTERD_WORKS, "no AAAA record in the answer");
 	dns.answers = 2;
 	dns_looks("expect", "63.0.2.7", NULL, NULL, CLUSTERD_FIT, "");
 	dns_says(0, 1, 28, "2001:db8::7");
-	dns_looks("type", "aaaa", "expect", "2001:db8::7", CLUSTERD_FIT, "");
-	dns_looks("type", "aaaa", "expect", "2001:db8::8", CLUSTERD_WORKS, "not in the answer");
+	dns_looks("record", "aaaa", "expect", "2001:db8::7", CLUSTERD_FIT, "");
+	dns_looks("record", "aaaa", "expect", "2001:db8::8", CLUSTERD_WORKS, "not in the answer");
 	dns.stranger = true;
-	dns_looks("type", "aaaa", NULL, NULL, CLUSTERD_FIT, "");
+	dns_looks("record", "aaaa", NULL, NULL, CLUSTERD_FIT, "");
 	dns.stranger = false;
 	dns_says(2, 0, 1, "0.0.0.0");
 	dns_looks(NULL, NULL, NULL, NULL, CLUSTERD_WORKS, "SERVFAIL");
@@ -365,7 +365,7 @@ static void test_dns_values(void **state)
 	dns.answers = -1;
 	dns_looks(NULL, NULL, NULL, NULL, CLUSTERD_DEAD, "no answer within 150 ms");
 
-	i = fake_open("dns", "server", "127.0.0.1", "port", "1", "name", ".", "type", "NS", NULL);
+	i = fake_open("dns", "server", "127.0.0.1", "port", "1", "name", ".", "record", "NS", NULL);
 	expect_look(i, 150, CLUSTERD_DEAD, "connection refused");
 	expect_look(i, 150, CLUSTERD_DEAD, "connection refused");
 	fake_close(i);
@@ -409,10 +409,10 @@ static void test_dns_options(void **state)
 	has(fake_validate("dns", a, v, NULL), "name: is missing");
 	has(fake_validate("dns", n, "a.example", NULL), "server: is missing");
 	has(fake_validate("dns", a, v, n, "a..example", NULL), "name: is no domain name");
-	has(fake_validate("dns", a, v, n, "a.example", "type", "AAA", NULL), "type: must be A, AAAA");
+	has(fake_validate("dns", a, v, n, "a.example", "record", "AAA", NULL), "record: must be A, AAAA");
 	has(fake_validate("dns", a, v, n, "a.example", "expect", "::1", NULL), "expect: is an address");
-	has(fake_validate("dns", a, v, n, "a.example", "type", "MX", "expect", v, NULL), "expect: is an");
-	has(fake_validate("dns", a, v, n, "a.example", "type", "AAAA", "expect", "::1", NULL), "");
+	has(fake_validate("dns", a, v, n, "a.example", "record", "MX", "expect", v, NULL), "expect: is an");
+	has(fake_validate("dns", a, v, n, "a.example", "record", "AAAA", "expect", "::1", NULL), "");
 	has(fake_validate("dns", a, v, n, "a.example", "sever", v, NULL), "did you mean \"server\"?");
 }
 
