@@ -33,6 +33,10 @@ struct http {
 	bool closing;			/* the host is not to be asked any more */
 	int own;			/* a duplicate of 'fd', libcurl's socket; -1: none */
 	curl_socket_t fd;
+	short wanted, watched;		/* events: of 'fd' by libcurl, of 'own' by the host */
+	bool renewed;			/* 'fd' is another socket than 'own' */
+	int timer_ms;			/* as libcurl said last */
+	bool timer_changed;
 	bool connected;
 	int timeout_ms;
 	struct curl_slist *to;
@@ -171,33 +175,26 @@ static void release(struct http *h)
 		h->host->watch(h->inst, h->own, 0);
 	close(h->own);
 	h->own = -1;
+	h->watched = 0;
 }
 
 /*
- * libcurl closes a socket that did not connect before it says that it need not be watched any more.
- * What the host watches is therefore a duplicate of our own.
+ * What is to be watched, and when to be called, is only noted while libcurl is at work: it changes
+ * its mind several times per call.  settle() tells the host.
  */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
 {
 	struct http *h = arg;
-	short events = 0;
 
-	if (what == CURL_POLL_REMOVE || h->closing) {
-		release(h);
-		return 0;
-	}
-	if (h->own < 0)
-		h->own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (h->own < 0)
-		return -1;
 	h->fd = fd;
+	h->wanted = 0;
 	if (what == CURL_POLL_IN || what == CURL_POLL_INOUT) {
-		events |= POLLIN;
+		h->wanted |= POLLIN;
 		h->connected = true;
 	}
 	if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
-		events |= POLLOUT;
-	return h->host->watch(h->inst, h->own, events) < 0 ? -1 : 0;
+		h->wanted |= POLLOUT;
+	return 0;
 }
 
 /*
@@ -210,7 +207,7 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
 	struct http *h = arg;
 	int fd = socket(a->family, a->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->protocol);
 
-	release(h);
+	h->renewed = true;
 	if (fd >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	return fd < 0 ? CURL_SOCKET_BAD : fd;
@@ -220,8 +217,8 @@ static int on_timer(CURLM *multi, long ms, void *arg)
 {
 	struct http *h = arg;
 
-	if (!h->closing)
-		h->host->timer(h->inst, (int)ms);
+	h->timer_ms = (int)ms;
+	h->timer_changed = true;
 	return 0;
 }
 
@@ -249,6 +246,8 @@ static void http_stop(void *priv)
 	h->looking = false;
 	curl_multi_remove_handle(h->multi, h->easy);
 	release(h);
+	h->wanted = 0;
+	h->timer_changed = false;
 	h->host->timer(h->inst, -1);
 }
 
@@ -489,22 +488,63 @@ static int judge(struct http *h, CURLcode code, char *why, size_t size)
 	return CLUSTERD_DEAD;
 }
 
+/* 0, or -errno: libcurl's socket cannot be watched. */
+static int settle(struct http *h)
+{
+	int ret;
+
+	if (h->renewed || !h->wanted)
+		release(h);
+	h->renewed = false;
+	if (h->timer_changed)
+		h->host->timer(h->inst, h->timer_ms);
+	h->timer_changed = false;
+	if (h->wanted == h->watched)
+		return 0;
+	/* A duplicate of our own, because libcurl closes a socket before it says so. */
+	if (h->own < 0)
+		h->own = fcntl(h->fd, F_DUPFD_CLOEXEC, 3);
+	if (h->own < 0)
+		return -errno;
+	ret = h->host->watch(h->inst, h->own, h->wanted);
+	h->watched = ret < 0 ? 0 : h->wanted;
+	return ret;
+}
+
 /* After each call of libcurl.  The last thing that is done with 'h': the host may close it. */
 static void look_done(struct http *h)
 {
 	char why[CURL_ERROR_SIZE + 40] = "";
 	struct CURLMsg *m;
-	int left, value;
+	int left, value, ret;
 	CURLcode code;
 
-	m = h->looking ? curl_multi_info_read(h->multi, &left) : NULL;
-	if (!m || m->msg != CURLMSG_DONE)
+	if (!h->looking)
 		return;
+	m = curl_multi_info_read(h->multi, &left);
+	if (!m || m->msg != CURLMSG_DONE) {
+		ret = settle(h);
+		if (ret < 0) {
+			http_stop(h);
+			h->host->report(h->inst, CLUSTERD_DEAD, check_errno(-ret));
+		}
+		return;
+	}
 	code = m->data.result;
 	value = judge(h, code, why, sizeof(why));
 	http_stop(h);
 	why[strcspn(why, "\r\n")] = '\0';
 	h->host->report(h->inst, value, why[0] ? why : NULL);
+}
+
+/* On lo a connection is made, or refused, by the time that connect() returns: no need to wait. */
+static void go_on_if_connected(struct http *h)
+{
+	struct pollfd p = { .fd = h->fd, .events = POLLOUT };
+	int running;
+
+	if (h->wanted == POLLOUT && poll(&p, 1, 0) == 1)
+		curl_multi_socket_action(h->multi, h->fd, CURL_CSELECT_OUT, &running);
 }
 
 static void http_start(void *priv, int timeout_ms)
@@ -525,6 +565,7 @@ static void http_start(void *priv, int timeout_ms)
 	}
 	h->looking = true;
 	curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	go_on_if_connected(h);
 	look_done(h);
 }
 

@@ -146,26 +146,23 @@ static void finish(struct tcp *t, int value, const char *why)
 }
 
 /*
- * A local port that nobody listens at may be chosen as the source port of a connection to itself
- * (RFC 9293, 3.5, simultaneous open): such a connection succeeds, with us at both ends.
+ * 0: connected; -EINPROGRESS: not yet; else what it died of.  A local port that nobody listens at may be
+ * chosen as the source port of a connection to itself (RFC 9293, 3.5, simultaneous open): such a
+ * connection succeeds, with us at both ends.
  */
-static bool to_itself(int fd)
+static int connection_state(int fd)
 {
 	struct sockaddr_storage a = { 0 }, b = { 0 };
-	socklen_t la = sizeof(a), lb = sizeof(b);
-
-	return getsockname(fd, (struct sockaddr *)&a, &la) == 0 &&
-	       getpeername(fd, (struct sockaddr *)&b, &lb) == 0 && la == lb && !memcmp(&a, &b, la);
-}
-
-static int connection_error(int fd)
-{
-	socklen_t len = sizeof(int);
+	socklen_t la = sizeof(a), lb = sizeof(b), len = sizeof(int);
 	int err = 0;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
-		return errno;
-	return !err && to_itself(fd) ? ECONNREFUSED : err;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 || err)
+		return err ? -err : -errno;
+	if (getpeername(fd, (struct sockaddr *)&b, &lb) < 0)
+		return errno == ENOTCONN ? -EINPROGRESS : -errno;
+	if (getsockname(fd, (struct sockaddr *)&a, &la) < 0)
+		return -errno;
+	return la == lb && !memcmp(&a, &b, la) ? -ECONNREFUSED : 0;
 }
 
 static void await(struct tcp *t, short events)
@@ -209,12 +206,15 @@ static void talk(struct tcp *t)
 	finish(t, CLUSTERD_FIT, NULL);
 }
 
+/* On lo a connection is made, or refused, by the time that connect() returns: no need to wait. */
 static void connected(struct tcp *t)
 {
-	int err = connection_error(t->fd);
+	int ret = connection_state(t->fd);
 
-	if (err)
-		return finish(t, CLUSTERD_DEAD, check_errno(err));
+	if (ret == -EINPROGRESS)
+		return await(t, POLLOUT);
+	if (ret < 0)
+		return finish(t, CLUSTERD_DEAD, check_errno(-ret));
 	t->connected = true;
 	talk(t);
 }
@@ -230,11 +230,9 @@ static void tcp_start(void *priv, int timeout_ms)
 	t->fd = socket(t->to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (t->fd < 0)
 		return t->host->report(t->inst, CLUSTERD_DEAD, check_errno(errno));
-	if (connect(t->fd, (struct sockaddr *)&t->to, t->to_len) == 0)
-		return connected(t);
-	if (errno != EINPROGRESS)
+	if (connect(t->fd, (struct sockaddr *)&t->to, t->to_len) < 0 && errno != EINPROGRESS)
 		return finish(t, CLUSTERD_DEAD, check_errno(errno));
-	await(t, POLLOUT);
+	connected(t);
 }
 
 static void tcp_io(void *priv, int fd, short revents)
