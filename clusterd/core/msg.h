@@ -124,6 +124,7 @@ struct msg {
 			bool slow;		/* slow_start: if it was here before, it begins with a small share */
 			uint8_t n_links;	/* = services */
 			struct link link[SERVICES_MAX];
+			uint8_t health[SERVICES_MAX];	/* enum fitness, of as many; 0 beyond */
 		} ready;
 		struct { uint8_t node, kind; uint32_t term; } fail;
 		/* ACK, LEFT, ADOPTED: the plan's epoch (ACK: or the rehash's); PLAN: unused */

@@ -439,6 +439,15 @@ static uint32_t new_term(const struct repl *r)
 	return term ? term : 1;
 }
 
+static bool ready_sound(const struct msg *m)
+{
+	bool ok = m->u.ready.n_links <= SERVICES_MAX && m->u.ready.weight <= WEIGHT_MAX;
+
+	for (unsigned int s = 0; s < SERVICES_MAX; s++)
+		ok &= m->u.ready.health[s] < FITNESS_N;
+	return ok;
+}
+
 static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
 {
 	struct repl_node *n = &r->node[m->from];
@@ -475,12 +484,12 @@ static void apply_ready(struct repl *r, const struct msg *m, struct repl_fx *fx)
 	n->ramp = m->u.ready.slow && late ? RAMP_START : RAMP_FULL;
 	n->returning = returned;
 	n->ever = true;
-	memset(n->health, FITNESS_UP, sizeof(n->health));
 	repl_forget_verdicts(r, m->from, fx);
 	repl_layout_admitted(r, m->from);
 	memset(n->link, 0, sizeof(n->link));
 	memcpy(n->link, m->u.ready.link, m->u.ready.n_links * sizeof(n->link[0]));
 	repl_note(fx, NOTE_ADMITTED, m->from, NOBODY, n->term, returned);
+	repl_take_health(r, m, fx);
 	fx->changed = fx->tables = true;
 }
 
@@ -688,7 +697,7 @@ static int apply_message(struct repl *r, const struct msg *m, struct repl_fx *fx
 
 	switch (m->type) {
 	case MSG_READY:
-		if (m->u.ready.n_links > SERVICES_MAX || m->u.ready.weight > WEIGHT_MAX)
+		if (!ready_sound(m))
 			return -EBADMSG;
 		apply_ready(r, m, fx);
 		break;

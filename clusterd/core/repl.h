@@ -43,7 +43,8 @@
  * Weights follow what nodes say of themselves, and buckets follow the weights by plans only:
  *
  *   HEALTH   A node says it of itself.  Its right neighbour in the ring may say DOWN of it too, which
- *            stands as long as it is that neighbour and another node is fit.  A new process is UP.
+ *            stands as long as it is that neighbour and another node is fit.  A new process is what
+ *            its READY says.
  *   REWEIGH  The policy is asked about the admitted nodes with a weight of their own.  What it wants is
  *            scaled so that the largest factor is 1000.  Nothing changes if it gives more than 1000 or
  *            all 0, nor if less than 1/16 of 'step' would move and no factor goes to or from 0.

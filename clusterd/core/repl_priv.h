@@ -77,6 +77,8 @@ unsigned int repl_goes_to(const struct repl *r, unsigned int s, uint32_t b, cons
 void repl_set_order(struct repl *r, enum order_type order, unsigned int node, uint16_t value);
 /* A plan has ended: who has its share back? */
 void repl_share_back(struct repl *r, struct repl_fx *fx);
+/* What a new process says of its services, along with its READY. */
+void repl_take_health(struct repl *r, const struct msg *m, struct repl_fx *fx);
 int repl_apply_health(struct repl *r, const struct msg *m, struct repl_fx *fx);
 int repl_apply_idle(struct repl *r, const struct msg *m, struct repl_fx *fx);
 int repl_apply_reweigh(struct repl *r, const struct msg *m, struct repl_fx *fx);

@@ -303,6 +303,20 @@ void repl_share_back(struct repl *r, struct repl_fx *fx)
 
 /* ---- messages ---- */
 
+/* UP is no news here: its checks may not have said anything yet. */
+void repl_take_health(struct repl *r, const struct msg *m, struct repl_fx *fx)
+{
+	struct repl_node *n = &r->node[m->from];
+
+	for (unsigned int s = 0; s < r->p.n_services; s++) {
+		uint8_t was = n->health[s];
+
+		n->health[s] = s < m->u.ready.n_links ? m->u.ready.health[s] : FITNESS_UP;
+		if (n->health[s] != was && n->health[s] != FITNESS_UP)
+			repl_note(fx, NOTE_HEALTH, m->from, m->from, s, n->health[s]);
+	}
+}
+
 static int apply_peer_health(struct repl *r, const struct msg *m, struct repl_fx *fx)
 {
 	unsigned int s = m->u.health.service, id = m->u.health.node, left, right;

@@ -44,7 +44,8 @@ static bool ready_valid(const struct msg *m)
 		return false;
 	for (unsigned int i = 0; i < m->u.ready.n_links; i++)
 		if (!addr_valid(&m->u.ready.link[i].addr4, AF_INET) ||
-		    !addr_valid(&m->u.ready.link[i].addr6, AF_INET6))
+		    !addr_valid(&m->u.ready.link[i].addr6, AF_INET6) ||
+		    m->u.ready.health[i] >= FITNESS_N)
 			return false;
 	return true;
 }
@@ -177,6 +178,7 @@ static void put_ready(struct buf_w *w, const struct msg *m)
 		buf_put(w, l->mac, sizeof(l->mac));
 		put_addr(w, &l->addr4);
 		put_addr(w, &l->addr6);
+		buf_put8(w, m->u.ready.health[i]);
 	}
 }
 
@@ -411,6 +413,7 @@ static void get_ready(struct buf_r *r, struct msg *m)
 		buf_get(r, l->mac, sizeof(l->mac));
 		get_addr(r, &l->addr4, 4, AF_INET);
 		get_addr(r, &l->addr6, 6, AF_INET6);
+		m->u.ready.health[i] = buf_get8(r);
 	}
 }
 

@@ -19,7 +19,8 @@
  *     STATE       round 4, epoch 8, digest 8, lineage 8, config 8, dead 8, primary 1
  *     SNAP        round 4, index 4, offset 4, total 4, size 4, data
  *     READY       config 8, weight 2, hold_back 1, slow 1, n_links 1, then per link:
- *                 MAC 6, IPv4: kind 1 (0 none, 4) and 4 bytes if any, IPv6: kind 1 (0, 6) and 16
+ *                 MAC 6, IPv4: kind 1 (0 none, 4) and 4 bytes if any, IPv6: kind 1 (0, 6) and 16,
+ *                 health 1
  *     FAIL        node 1, kind 1, term 4
  *     BYE, PLAN   nothing
  *     ACK, LEFT, ADOPTED   plan 8

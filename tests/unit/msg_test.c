@@ -50,6 +50,7 @@ static unsigned int samples(struct msg *m)
 	s->u.ready.n_links = SERVICES_MAX;
 	for (unsigned int i = 0; i < SERVICES_MAX; i++) {
 		memset(s->u.ready.link[i].mac, (int)(i + 1), 6);
+		s->u.ready.health[i] = (uint8_t)(i % FITNESS_N);
 		assert_int_equal(addr_parse(&s->u.ready.link[i].addr4, "10.77.0.1"), 0);
 		if (i % 2)
 			assert_int_equal(addr_parse(&s->u.ready.link[i].addr6, "fd77::1"), 0);
@@ -188,7 +189,7 @@ static void test_golden(void **state)
 		'C', 'D', 'G', 'M', 3, 4, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9,
 		0, 0, 0, 0, 0, 0, 0, 5, 0, 100, 1, 1, 1,
 		2, 0, 0, 0, 0, 7, 4, 10, 77, 0, 1,
-		6, 0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+		6, 0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2,
 	};
 	struct msg m = { .type = MSG_FAIL, .from = 3, .incarnation = 0x1112131415161718,
 			 .u.fail = { .node = 64, .kind = FAIL_CRASH, .term = 0x61626364 } };
@@ -220,7 +221,7 @@ static void test_golden(void **state)
 
 	m = (struct msg){ .type = MSG_READY, .from = 2, .incarnation = 9,
 			  .u.ready = { .config = 5, .weight = 100, .hold_back = true, .slow = true,
-				     .n_links = 1 } };
+				     .n_links = 1, .health = { FITNESS_DOWN } } };
 	memcpy(m.u.ready.link[0].mac, "\2\0\0\0\0\7", 6);
 	addr_parse(&m.u.ready.link[0].addr4, "10.77.0.1");
 	addr_parse(&m.u.ready.link[0].addr6, "fd77::1");
@@ -336,6 +337,8 @@ static void test_ranges(void **state)
 	assert_int_equal(decode_with(MSG_READY, 31, 2), -EBADMSG);	/* another */
 	assert_int_equal(decode_with(MSG_READY, 32, SERVICES_MAX + 1), -EBADMSG);
 	assert_int_equal(decode_with(MSG_READY, 32, SERVICES_MAX - 1), -EBADMSG);
+	assert_int_equal(decode_with(MSG_READY, 45, FITNESS_DOWN), 0);
+	assert_int_equal(decode_with(MSG_READY, 45, FITNESS_N), -EBADMSG);
 	assert_int_equal(decode_with(MSG_READY, 39, 6), -EBADMSG);	/* IPv6 where IPv4 goes */
 	assert_int_equal(decode_with(MSG_LAYOUT, 22, 0), -EBADMSG);	/* no bucket */
 	assert_int_equal(decode_with(MSG_LAYOUT, 21, 2), -EBADMSG);	/* twice BUCKETS_MAX, and more */

@@ -163,6 +163,7 @@ static struct msg random_message(const struct repl *r)
 		m = ready_as(from, from * 100 + rnd() % 3, rnd() % 4 == 0);
 		m.u.ready.config += rnd() % 20 == 0;
 		m.u.ready.slow = rnd() % 2;
+		m.u.ready.health[rnd() % 2] = rnd() % (FITNESS_N + (rnd() % 20 == 0));
 		return m;
 	case 2:
 		m = fail_of(r, node, rnd() % 3);

@@ -286,6 +286,61 @@ static void own_verdict_counts_once_and_for_one_process(void **state)
 	repl_free(r);
 }
 
+/* READY says what its checks have found: a dead service gets nothing for not a moment. */
+static void node_that_comes_with_a_dead_service_is_not_fit(void **state)
+{
+	struct msg m = ready_as(3, 301, false);
+	uint32_t n[2];
+
+	(void)state;
+	struct repl *r = settled(3);
+
+	apply(r, fail_of(r, 3, FAIL_LEASE));
+	n[0] = repl_owned(r, 0, 1);
+	n[1] = repl_owned(r, 1, 1);
+	apply(r, health(1, 0, 1, FITNESS_DOWN));
+	apply(r, health(2, 0, 2, FITNESS_DOWN));
+	assert_true(repl_sorry(r, 0));
+	m.u.ready.health[0] = FITNESS_DOWN;
+	apply(r, m);
+	assert_false(repl_fit(r, 0, 3));
+	assert_true(repl_fit(r, 1, 3));
+	assert_true(repl_sorry(r, 0));
+	assert_int_equal(fx.n_notes, 2);			/* and none of SORRY */
+	assert_int_equal(fx.note[0].type, NOTE_ADMITTED);
+	assert_int_equal(fx.note[1].type, NOTE_HEALTH);
+	assert_int_equal(fx.note[1].node, 3);
+	assert_int_equal(fx.note[1].by, 3);
+	assert_int_equal(fx.note[1].n, 0);
+	assert_int_equal(fx.note[1].arg, FITNESS_DOWN);
+	apply(r, health(1, 0, 1, FITNESS_UP));
+	apply(r, health(2, 0, 2, FITNESS_UP));
+	replan(r);
+	assert_int_equal(repl_owned(r, 0, 3), 0);
+	assert_true(repl_owned(r, 1, 3) > 0);
+	assert_true(n[0] > 0 && n[1] > repl_owned(r, 1, 1));
+	/* As it was before: no news.  UP: it may just not know yet. */
+	m.incarnation++;
+	apply(r, m);
+	for (unsigned int i = 0; i < fx.n_notes; i++)
+		assert_int_not_equal(fx.note[i].type, NOTE_HEALTH);
+	assert_false(repl_fit(r, 0, 3));
+	m.incarnation++;
+	m.u.ready.health[0] = FITNESS_UP;
+	apply(r, m);
+	for (unsigned int i = 0; i < fx.n_notes; i++)
+		assert_int_not_equal(fx.note[i].type, NOTE_HEALTH);
+	assert_true(repl_fit(r, 0, 3));
+	m.incarnation++;
+	m.u.ready.health[1] = FITNESS_N;
+	malformed(r, m);
+	m.u.ready.health[1] = FITNESS_DOWN;			/* of a service that it does not name */
+	m.u.ready.n_links = 1;
+	apply(r, m);
+	assert_true(repl_fit(r, 1, 3));
+	repl_free(r);
+}
+
 static void only_the_right_neighbour_may_call_a_node_down(void **state)
 {
 	(void)state;
@@ -463,6 +518,36 @@ static void bucket_goes_back_from_a_node_that_is_not_fit(void **state)
 	assert_int_equal(repl_plan(r), 0);
 	assert_int_equal(repl_owned(r, 0, 4), of_2);
 	assert_true(of_2 < first);
+	repl_free(r);
+}
+
+/* ... but from nobody else, nor when there is nobody better to go to. */
+static void bucket_stays_where_it_drains_to_otherwise(void **state)
+{
+	(void)state;
+	/* Its new owner is drained by order: the connections end in their time. */
+	struct repl *r = in_phase(PHASE_DRAIN);
+
+	all_ack(r);
+	apply(r, order(1, ORDER_DRAIN, 4, 0));
+	apply(r, base(MSG_PLAN, 1));
+	assert_int_equal(repl_count(r, PHASE_PREPARE, 4, NOBODY), 0);
+	repl_free(r);
+	/* A direct service does not care. */
+	r = in_phase(PHASE_DRAIN);
+	all_ack(r);
+	apply(r, health(4, 1, 4, FITNESS_DOWN));
+	assert_false(repl_plan_needed(r));
+	repl_free(r);
+	/* Who is fit may get no work, who may is not fit: the buckets must not go to and fro. */
+	r = in_phase(PHASE_DRAIN);
+	all_ack(r);
+	for (unsigned int i = 1; i <= 3; i++)
+		apply(r, order(1, ORDER_DRAIN, i, 0));
+	apply(r, health(4, 0, 4, FITNESS_DOWN));
+	assert_true(repl_sorry(r, 0));
+	apply(r, base(MSG_PLAN, 1));
+	assert_int_equal(repl_count(r, PHASE_PREPARE, 4, NOBODY), 0);
 	repl_free(r);
 }
 
@@ -1290,10 +1375,12 @@ int main(void)
 		cmocka_unit_test(scheduler_of_a_direct_service_sees_health_and_factors_at_once),
 		cmocka_unit_test(holders_do_not_care_for_services),
 		cmocka_unit_test(own_verdict_counts_once_and_for_one_process),
+		cmocka_unit_test(node_that_comes_with_a_dead_service_is_not_fit),
 		cmocka_unit_test(only_the_right_neighbour_may_call_a_node_down),
 		cmocka_unit_test(neighbour_never_takes_the_last_fit_node_away),
 		cmocka_unit_test(verdict_is_void_when_its_author_is_the_neighbour_no_more),
 		cmocka_unit_test(bucket_goes_back_from_a_node_that_is_not_fit),
+		cmocka_unit_test(bucket_stays_where_it_drains_to_otherwise),
 		cmocka_unit_test(sorry_begins_and_ends_with_a_note),
 		cmocka_unit_test(ring_is_of_the_admitted_nodes),
 		cmocka_unit_test(reweigh_moves_no_more_than_a_step),
