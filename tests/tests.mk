@@ -2,7 +2,7 @@
 # Unit tests.  T_NAME lists the objects that tests/unit/NAME_test.c links: the list is the claim of
 # what the module depends on; when it grows, the design slipped.
 
-TESTS := addr jhash buf conf assign repl repl_state weigh hold layout inherit lease lease_peer report agent agent_layout agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways ctl_plan notify notify_run log doctor sched flowtab flow announce queue rules_sched policy monitor monitor_more
+TESTS := addr jhash buf conf assign repl repl_state weigh reweigh hold layout inherit lease lease_peer report agent agent_layout agent_ready agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways ctl_plan notify notify_run log doctor sched flowtab flow announce queue rules_sched policy monitor monitor_more
 TESTS += registry host child builtin
 TESTS += health
 TESTS += check check_http check_local check_systemd unit
@@ -15,6 +15,7 @@ T_assign     := core/assign util/jhash util/addr
 T_repl       := core/repl core/repl_hold core/repl_layout core/repl_snap core/weigh core/msg core/assign core/types util/jhash util/addr util/buf
 T_repl_state := $(T_repl)
 T_weigh      := $(T_repl)
+T_reweigh    := $(T_repl)
 T_hold       := $(T_repl)
 T_layout     := $(T_repl)
 T_inherit    := core/repl core/repl_hold core/repl_layout core/repl_snap core/weigh core/compile core/msg core/assign core/types util/jhash util/addr util/buf
@@ -22,6 +23,7 @@ T_lease      := core/lease
 T_lease_peer := $(T_lease)
 T_agent      := core/agent core/agent_exchange core/agent_drain core/agent_layout core/agent_note core/agent_status core/agent_load core/agent_health core/report core/repl core/repl_hold core/repl_layout core/repl_snap core/weigh core/msg core/compile core/assign core/types util/jhash util/addr util/buf
 T_agent_layout := $(T_agent)
+T_agent_ready := $(T_agent)
 T_agent_weigh := $(T_agent)
 T_report     := core/report
 T_msg        := wire/msg core/msg core/types util/buf util/addr util/jhash

@@ -93,7 +93,7 @@ struct repl_node {
 struct repl_bucket {
 	uint8_t owner, other;
 	uint8_t phase;			/* enum repl_phase */
-	bool flows;			/* PREPARE, HANDOFF: 'other' has live flows: of before a crash, or not drained */
+	bool flows;			/* PREPARE, HANDOFF: 'other' has live flows, crashed or not drained */
 	bool idle;			/* STABLE: its owner said so; the next plan takes these first, and forgets */
 	uint32_t since;			/* epoch (low bits) of entering DRAIN */
 };
@@ -140,7 +140,8 @@ struct repl_note {
 };
 struct repl_fx {
 	bool changed;			/* state (and digest) changed */
-	bool tables;			/* buckets may compile differently, or holders have changed */
+	/* Buckets may compile differently; or holders, a scheduler's weights or repl_sorry() have changed. */
+	bool tables;
 	unsigned int n_notes;
 	struct repl_note note[2 * NODES_MAX + 8];
 };
