@@ -22,6 +22,7 @@
 #define CONNS_IDLE_MS 30000	/* ... else that often, for 'clusterctl plan' */
 #define CONNS_SHARE   50	/* counting may take that part of the time */
 #define TRAFFIC_MS    10000
+#define HOLD_MS       1000	/* less than [cluster] grace: a restarted daemon has to be back by then */
 #define STALE_LOOKS   5		/* a monitor that has said nothing for so many intervals counts no more */
 #define ACTION_MS     90000	/* systemd's own limit for the start of a unit */
 #define WHY_SIZE      160
@@ -41,6 +42,7 @@ struct check {
 	struct clusterd_inst *inst;
 	struct turn *turn;
 	unsigned int number;
+	uint32_t timeout_ms;		/* of a look */
 	struct unit_restart *restart;	/* the action under way */
 	struct child *child;
 	char why[WHY_SIZE];
@@ -57,6 +59,7 @@ struct observe {
 	struct check *check[CHECKS_MAX];
 	struct sample sample;
 	int64_t sample_at;
+	int64_t hold_until;		/* the group hears of us when the first looks are done; 0: it may */
 	bool conns_matter, conns_known;
 	int64_t conns_at;
 	uint64_t octets[SERVICES_MAX];	/* of the services' interfaces */
@@ -363,7 +366,7 @@ static void op_look(void *arg, unsigned int i)
 	struct turn *t = arg;
 	struct check *k = t->observe->check[i];
 
-	host_start(k->inst, (int)k->conf.timeout_ms);
+	host_start(k->inst, (int)k->timeout_ms);
 }
 
 static void op_give_up(void *arg, unsigned int i)
@@ -372,7 +375,7 @@ static void op_give_up(void *arg, unsigned int i)
 	struct check *k = t->observe->check[i];
 
 	host_stop(k->inst);
-	snprintf(k->why, sizeof(k->why), "no answer within %u ms", k->conf.timeout_ms);
+	snprintf(k->why, sizeof(k->why), "no answer within %u ms", k->timeout_ms);
 }
 
 static void acted(struct check *k, const char *why)
@@ -558,7 +561,8 @@ static void set_checks(struct turn *t, int64_t now)
 		}
 		k->number = n;
 		o->check[n] = k;
-		list[n++] = health_of(t, c);
+		list[n] = health_of(t, c);
+		k->timeout_ms = health_timeout_ms(&list[n++]);
 	}
 	o->n_checks = n;
 	health_set(o->health, list, keep, n, now);
@@ -622,6 +626,8 @@ int observe_open(struct turn *t)
 	notify_set(o->notify, t->conf.notify);
 	open_monitors(t);
 	set_checks(t, now_ms());
+	agent_hold(t->agent, true);
+	o->hold_until = now_ms() + HOLD_MS;
 	return 0;
 }
 
@@ -675,6 +681,10 @@ void observe_tick(struct turn *t, int64_t now)
 	tick_monitors(o, now);
 	take_sample(t, now);
 	health_tick(o->health, now);
+	if (o->hold_until && (health_settled(o->health) || late(now, o->hold_until))) {
+		o->hold_until = 0;
+		agent_hold(t->agent, false);
+	}
 	peercheck_tick(o->peer, now);
 }
 

@@ -465,6 +465,11 @@ void agent_alone(struct agent *a, bool yes, int64_t now)
 	a->alone = yes;
 }
 
+void agent_hold(struct agent *a, bool hold)
+{
+	a->held = hold;
+}
+
 void agent_set_link(struct agent *a, unsigned int service, const struct link *link)
 {
 	a->p.link[service] = *link;
@@ -484,7 +489,7 @@ static void tick_ready(struct agent *a, int64_t now)
 {
 	struct msg m = { .type = MSG_READY };
 
-	if (!agent_in_step(a) || agent_self_online(a) || a->stopping || !a->reachable ||
+	if (!agent_in_step(a) || agent_self_online(a) || a->stopping || a->held || !a->reachable ||
 	    a->ex->phase != EX_IDLE || a->installed != a->version || now < a->ready.again)
 		return;
 	a->ready.again = now + (repl_get_node(a->repl, a->p.self)->refused ? 2000 : 500);
@@ -494,6 +499,8 @@ static void tick_ready(struct agent *a, int64_t now)
 	m.u.ready.slow = a->p.slow_start_ms > 0;
 	m.u.ready.n_links = a->p.repl.n_services;
 	memcpy(m.u.ready.link, a->p.link, sizeof(m.u.ready.link));
+	for (unsigned int s = 0; s < a->p.repl.n_services; s++)
+		m.u.ready.health[s] = (uint8_t)a->health[s];
 	agent_send(a, &m);
 }
 

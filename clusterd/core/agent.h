@@ -113,6 +113,11 @@ void agent_tick(struct agent *a, int64_t now);
 int64_t agent_deadline(const struct agent *a);
 
 /* ---- load and health of this node ---- */
+/*
+ * While held, this node does not ask to be admitted: it waits for the first results of its checks.  At
+ * first: not held.
+ */
+void agent_hold(struct agent *a, bool hold);
 /* What the monitors say now; about once a second.  Whether the group hears of it is core/report.h's matter. */
 void agent_sample(struct agent *a, const struct sample *s, int64_t now);
 /* The last one that a node told ('id' may be self: the last one given); NULL: none, or it is older than a minute. */

@@ -71,6 +71,7 @@ struct agent {
 	bool up, synced, primary;	/* primary: in step in a quorate view so far */
 	bool config_differs;		/* the cluster's majority runs another configuration */
 	bool reachable, alone;
+	bool held;			/* by agent_hold() */
 	uint64_t members;
 	uint64_t crashed;		/* their processes died while their machines live */
 	struct exchange_state *ex;
@@ -107,7 +108,6 @@ struct agent {
 
 	/* loads */
 	struct report report;
-	int64_t tell_at;			/* whoever reweighs next wants to see what came of the last one */
 	struct heard heard[NODES_MAX + 1];	/* ours: the last sample given */
 	int64_t next_reweigh[SERVICES_MAX];
 	int64_t reweighed[SERVICES_MAX];	/* when buckets were last to move by a REWEIGH */
