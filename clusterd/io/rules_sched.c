@@ -6,16 +6,17 @@
  * the director is final.
  *
  *   sI_find     (called) a flow of the map, TCP or UDP: renew it, go to its node; else come back
+ *   sI_lose     (called) the map forgets the flow, if it has it
  *   sI_new      a node for a new flow.  Probability: a random slot of sI_w, remembered; least-conn:
  *               QUEUE
- *   sI_take     remember this node, accept
- *   sI_final    SYN or not TCP: accept; other TCP: CHECK
+ *   sI_take     SYN: lose it; remember this node, accept
+ *   sI_final    SYN (lose it) or not TCP: accept; other TCP: CHECK
  *
  *                            new                          mid-stream
  *   sI_dmine     find, else  sI_new                       CHECK, else to the queue: clusterd asks
  *   sI_dado<to>  find, else  sI_new                       sI_chk<to>
- *   sI_dto<to>   from <to>   accept                       find unless it says <to>, else CHECK
- *                else        fwd to                       find, else sI_chk<to>; flood: CHECK
+ *   sI_dto<to>   from <to>   SYN: lose it; accept         find unless it says <to>, else CHECK
+ *                else        SYN: lose it; fwd to         find, else sI_chk<to>; flood: CHECK
  *   sI_ddra<to>  flood only; from <to> as sI_dto, else drop: <to> has a copy of its own
  *   sI_darr<to>  from <to>   sI_take                      CHECK
  *                else        fwd to                       sI_chk<to>; both: drop in flood
@@ -24,6 +25,10 @@
  *
  * No circles: a director's choice is final with everybody but the former and the future director of
  * the bucket, and those two never give back to each other what they got from each other.
+ *
+ * The map outlives connections by far, and clients use their ports again: a SYN that another director
+ * has decided about, or is going to, leaves nothing here of what was decided before.  When this node
+ * directs the flow, now or later, its packets would go to the node of then and end there.
  *
  * Fragments go to userspace whole (sI_g instead of sI_a): behind the queue they are one datagram
  * again.
@@ -159,12 +164,20 @@ static void drop(struct rules_mk *b, unsigned int i)
 
 /* ---- helpers' chains ---- */
 
-/* Rules: the packet's flow, whose node the mark says, leaves the map. */
-static void forget(struct rules_mk *b, unsigned int i)
+static void lose(struct rules_mk *b, unsigned int i)
+{
+	char name[OBJ_NAME];
+
+	call(b, NAME(name, i, "lose"));
+}
+
+/* The kernel wants data here too, as for "update"; whatever is in the mark. */
+static void lose_chain(struct rules_mk *b, unsigned int i)
 {
 	char name[OBJ_NAME];
 	unsigned int v;
 
+	mk_chain(b, NAME(name, i, "lose"));
 	for (v = 0; v < 2; v++) {
 		mk_rule(b);
 		is_ip(b, !v);
@@ -197,10 +210,11 @@ static void find_chains(struct rules_mk *b, unsigned int i)
 	mk_chain(b, NAME(hit, i, "hit"));
 	mk_rule(b);
 	go_to_node(b, i);
-	forget(b, i);
+	mk_rule(b);
+	lose(b, i);
 }
 
-/* The map outlives connections by far, and clients use their ports again. */
+/* A client uses its port again, and the node of then gets nothing new. */
 static void fresh_chains(struct rules_mk *b, unsigned int i)
 {
 	char name[OBJ_NAME], gone[OBJ_NAME];
@@ -208,7 +222,8 @@ static void fresh_chains(struct rules_mk *b, unsigned int i)
 
 	NAME(gone, i, "gone");
 	mk_chain(b, gone);
-	forget(b, i);
+	mk_rule(b);
+	lose(b, i);
 	go(b, NAME(name, i, "new"));
 	mk_chain(b, NAME(name, i, "fresh"));
 	for (v = 0; v < 2; v++) {
@@ -289,6 +304,8 @@ static void take_chains(struct rules_mk *b, const struct rules_want *w, unsigned
 
 	NAME(mine, i, "mine");
 	mk_chain(b, NAME(name, i, "take"));
+	syn(b);
+	lose(b, i);	/* an update renews what is there, and changes nothing */
 	mk_rule(b);
 	mk_set_mark(b, self);
 	for (v = 0; v < 2; v++) {
@@ -300,6 +317,8 @@ static void take_chains(struct rules_mk *b, const struct rules_want *w, unsigned
 	go(b, mine);
 
 	mk_chain(b, NAME(name, i, "final"));
+	syn(b);
+	lose(b, i);
 	syn(b);
 	mk_go(b, mine);
 	tcp(b);
@@ -407,6 +426,8 @@ static void back_chain(struct rules_mk *b, unsigned int i, const struct rules_pe
 	NAME(to, i, "mine");
 	mk_chain(b, numbered(name, i, "back", p->id));
 	syn(b);
+	lose(b, i);
+	syn(b);
 	mk_go(b, to);
 	for (v = 0; v < 2; v++) {
 		mk_rule(b);
@@ -433,6 +454,8 @@ static void leaving_chains(struct rules_mk *b, unsigned int i, const struct rule
 	numbered(back, i, "back", p->id);
 	mk_chain(b, numbered(name, i, "dto", p->id));
 	from_goes(b, i, s, p, back);
+	syn(b);
+	lose(b, i);
 	syn(b);
 	mk_go(b, numbered(fwd, i, "fwd", p->id));
 	tcp(b);
@@ -610,6 +633,7 @@ void build_sched(struct rules_mk *b, const struct rules_want *w, unsigned int i)
 	idle_set(b, w, i);
 	if (s->conf->sched == SCHED_PROBABILITY)
 		slot_map(b, w, i);
+	lose_chain(b, i);
 	find_chains(b, i);
 	fresh_chains(b, i);
 	error_chain(b, i);

@@ -435,6 +435,52 @@ static void check_no_circle(void)
 	ok(goes(&q) == 2, "leaving: from elsewhere: to its node");
 }
 
+/* What the map says of a flow: it says node 3, as it did when the client had the port before. */
+static void recall(const struct packet *p)
+{
+	struct flow f = flow_of(p, 3);
+
+	enter(NODE_NS);
+	if (rules_flows_add(rules, &f, 1))
+		die(rules_strerror(rules));
+}
+
+/*
+ * A client uses its port again while the bucket moves or is another's: what this node remembers from
+ * when it directed the flow before must not outlive the SYN that went past it.
+ */
+static void check_used_again(int family)
+{
+	static const struct { enum bucket_state state; uint8_t from; unsigned int to; } pass[] = {
+		{ BUCKET_ARRIVING, 2, SELF }, { BUCKET_LEAVING, CLIENT_ID, 2 }, { BUCKET_LEAVING, 2, SELF },
+		{ BUCKET_DRAINING, CLIENT_ID, 2 }, { BUCKET_DRAINING, 2, SELF }, { BUCKET_FOREIGN, 2, SELF },
+	};
+	bool flood = conf.dispatch == DISPATCH_FLOOD, taken, ours;
+	struct packet p;
+	struct fate f;
+
+	weights(0, 0, 100);
+	for (unsigned int i = 0; i < sizeof(pass) / sizeof(*pass); i++) {
+		if (flood && pass[i].state == BUCKET_DRAINING && pass[i].from == CLIENT_ID)
+			continue;	/* its copy of that is dropped */
+		p = seg(family, SYN, pass[i].from);
+		all(pass[i].state, 2);
+		recall(&p);
+		taken = goes(&p) == pass[i].to;
+		ok(taken && !seek(&p, 3).found, "%s to 2, SYN from %u: to %u, the former node is forgotten",
+		   bucket_state_str(pass[i].state), pass[i].from, pass[i].to);
+		ours = pass[i].state == BUCKET_ARRIVING;
+		ok(seek(&p, SELF).found == ours, "... and this one %sremembered", ours ? "" : "not ");
+		p.flags = ACK;
+		p.from = CLIENT_ID;
+		p.tunnel = false;
+		all(BUCKET_ADOPTING, 2);
+		f = look(&p, 1);
+		ok(f.to != 3 && (ours ? f.accepted == 1 : f.second + f.accepted == 1),
+		   "... then adopting: its ACK does not go there (%s)", text(&f));
+	}
+}
+
 /* An error about a packet of node 2's goes to node 2. */
 static void check_error(int family)
 {
@@ -732,6 +778,8 @@ int main(void)
 	patience = PATIENCE;
 	check_rows();
 	check_no_circle();
+	check_used_again(AF_INET);
+	check_used_again(AF_INET6);
 	check_error(AF_INET);
 	check_error(AF_INET6);
 
@@ -754,10 +802,13 @@ int main(void)
 	scheduler(DISPATCH_ANNOUNCE, REDIRECT_VXLAN, SCHED_PROBABILITY);
 	check_rows();
 	check_no_circle();
+	check_used_again(AF_INET);
 
 	scheduler(DISPATCH_FLOOD, REDIRECT_DIRECT, SCHED_PROBABILITY);
 	check_listing("probability in flood");
 	check_rows();
+	check_used_again(AF_INET);
+	check_used_again(AF_INET6);
 	queue_close(queue);
 	printf("# %u checks, %u failed\n", checks, failures);
 	return failures != 0;
