@@ -214,7 +214,11 @@ def once(c, what="probe", ports="40000:200", **options):
     recs = c.load(what, once=True, ports=ports, rate=400, **options).wait().records()
     bad = [r for r in recs if (r[7] if what == "probe" else r[4] is None)]
     expect(recs and not bad, lambda: f"{what}: not answered: {few(bad)}")
-    return {(r[2], r[3]): r[6] if what == "probe" else r[5] for r in recs}
+    found = {(r[2], r[3]): r[6] if what == "probe" else r[5] for r in recs}
+    first, count = map(int, ports.split(":"))
+    missing = {(int(f), p) for f in str(options.get("family", 46)) for p in range(first, first + count)} - set(found)
+    expect(not missing, lambda: f"{what}: not even tried: {few(sorted(missing))}")
+    return found
 
 
 def serves_evenly(c, servers, low=0.5):

@@ -548,6 +548,8 @@ link set {bridge} up
         try:
             for host in self.others:
                 host.switch_on()
+                # Above every source port that a test names: what is left of one must not have it.
+                host.run("echo 56000 65535 > /proc/sys/net/ipv4/ip_local_port_range")
             if router == "bird":
                 self.gate.start_bird()
             elif router:

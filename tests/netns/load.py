@@ -4,6 +4,8 @@
   load.py probe ...  fresh connections at a steady rate from a fixed pool of source ports
       ["p", start, family, sport, connect_ms, total_ms, server, error]
       A connect of more than 900 ms is a lost SYN (the kernel sends it again after one second).
+      A port that is still taken is left out; with --once it is tried again for some seconds, then
+      that is its error.
   load.py hold ...   long-lived connections, a request every --interval on each
       ["c", time, id, family, sport, server]     its first answer
       ["s", sent, id, ms, server]                an answer that took more than 150 ms
@@ -33,6 +35,7 @@ import time
 
 now = time.monotonic
 SLOW = int(os.environ.get("LAB_SLOW", "1"))
+TAKEN_S = 5
 REQUEST_ONCE = b"GET / HTTP/1.0\r\nHost: vip\r\n\r\n"
 REQUEST_KEEP = b"GET / HTTP/1.1\r\nHost: vip\r\n\r\n"
 
@@ -104,16 +107,19 @@ class Probe:
     def __init__(self, loop, family, sport):
         self.loop, self.family, self.sport = loop, family, sport
         self.start, self.connected, self.data = now(), None, b""
+        self.taken = False    # the port belongs to what an earlier load left behind
         try:
             self.sock = loop.socket(family, socket.SOCK_STREAM, sport)
         except OSError as err:
             if err.errno == errno.EADDRINUSE:
+                self.taken = True
                 return
             raise
         self.open[family, sport] = self
         rc = self.sock.connect_ex(loop.dst[family])
         if rc == errno.EADDRNOTAVAIL:
-            return self.close()    # the port still belongs to what an earlier load left behind
+            self.taken = True
+            return self.close()
         if rc not in (0, errno.EINPROGRESS):
             return self.done(os.strerror(rc))
         loop.sel.register(self.sock, selectors.EVENT_WRITE, self.writable)
@@ -173,18 +179,28 @@ def probe(args):
     todo = pool(args, loop.families)
     start = now()
     state = {"n": 0}
+    taken = {}    # with --once: key -> how long it is tried again
+
+    def attempt(key):
+        if not Probe(loop, *key).taken or not args.once:
+            taken.pop(key, None)
+        elif now() < taken.setdefault(key, now() + TAKEN_S * SLOW):
+            loop.at(now() + 0.1, attempt, key)
+        else:
+            del taken[key]
+            loop.say("p", round(now(), 4), *key, None, None, None, "the port is taken at the client")
 
     def tick():
         n = state["n"]
         if args.once and n >= len(todo):
-            if Probe.open:
+            if Probe.open or taken:
                 loop.at(now() + 0.02, tick)
             else:
                 loop.stop = True
             return
         key = todo[n % len(todo)]
         if key not in Probe.open:
-            Probe(loop, *key)
+            attempt(key)
         state["n"] += 1
         loop.at(max(start + state["n"] / args.rate, now() - 0.05), tick)
 
