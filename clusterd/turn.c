@@ -303,6 +303,34 @@ static void tell_counted(struct turn *t, unsigned int service, bool counted)
 	agent_counted(t->agent, service, t->empty, now_ms());
 }
 
+/* As agent_count_wanted().  With a scheduler also t->before: what was wanted last, by the same layout. */
+static bool count_wanted(struct turn *t, unsigned int service, int64_t now)
+{
+	uint64_t switched = repl_switched(agent_repl(t->agent));
+	uint32_t size = repl_layout(agent_repl(t->agent))->buckets / 8;
+
+	if (t->conf.service[service].sched != SCHED_HASH)
+		memcpy(t->before, t->wanted[service], size);
+	if (!agent_count_wanted(t->agent, service, t->wanted[service], now))
+		return false;
+	if (t->wanted_switch[service] != switched)
+		memset(t->before, 0, size);
+	t->wanted_switch[service] = switched;
+	return true;
+}
+
+/*
+ * With a scheduler a bucket is who directs, and the flows stay where they are.  The new director asks
+ * for them as soon as it is that; until it has the answers it relies on what we know, so we go on for
+ * one count (half a second) more.
+ */
+static void tell_directed(struct turn *t, unsigned int service)
+{
+	for (uint32_t b = 0; b < repl_layout(agent_repl(t->agent))->buckets; b++)
+		t->count[service][b] = !bit(t->before, b);
+	tell_counted(t, service, true);
+}
+
 /* One dump of conntrack for all services.  True if the agent has news of it. */
 static bool count_flows(struct turn *t, int64_t now)
 {
@@ -313,15 +341,14 @@ static bool count_flows(struct turn *t, int64_t now)
 	int err;
 
 	for (unsigned int i = 0; i < t->conf.n_services; i++) {
-		if (!agent_count_wanted(t->agent, i, t->wanted[i], now))
+		if (!count_wanted(t, i, now))
 			continue;
 		any = true;
-		memset(t->count[i], 0, l->buckets * sizeof(*t->count[i]));
-		/* With a scheduler a bucket is who directs; the flows stay where they are. */
 		if (t->conf.service[i].sched != SCHED_HASH) {
-			tell_counted(t, i, true);
+			tell_directed(t, i);
 			continue;
 		}
+		memset(t->count[i], 0, l->buckets * sizeof(*t->count[i]));
 		index[n] = i;
 		s[n++] = (struct flows_service){
 			.conf = &t->conf.service[i], .seed = t->service[i].seed,
@@ -574,11 +601,12 @@ static int alloc_arrays(struct turn *t)
 	size_t buckets = BUCKETS_MAX;
 
 	t->empty = malloc(buckets / 8);
-	if (!t->empty)
+	t->before = malloc(buckets / 8);
+	if (!t->empty || !t->before)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < t->conf.n_services; i++) {
 		t->action[i] = calloc(buckets, sizeof(*t->action[i]));
-		t->wanted[i] = malloc(buckets / 8);
+		t->wanted[i] = calloc(1, buckets / 8);
 		t->count[i] = malloc(buckets * sizeof(*t->count[i]));
 		if (!t->action[i] || !t->wanted[i] || !t->count[i])
 			return -ENOMEM;
@@ -828,6 +856,7 @@ void turn_free(struct turn *t)
 		free(t->count[i]);
 	}
 	free(t->empty);
+	free(t->before);
 	explicit_bzero(t->net.key, sizeof(t->net.key));
 	free(t);
 }

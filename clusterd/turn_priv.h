@@ -40,7 +40,8 @@ struct turn {
 
 	/* draining */
 	struct flows *flows;
-	uint8_t *wanted[SERVICES_MAX], *empty;
+	uint8_t *wanted[SERVICES_MAX], *empty, *before;
+	uint64_t wanted_switch[SERVICES_MAX];	/* repl_switched() that 'wanted' is by */
 	uint16_t *count[SERVICES_MAX];
 	int count_err;
 
