@@ -322,12 +322,16 @@ static bool count_wanted(struct turn *t, unsigned int service, int64_t now)
 /*
  * With a scheduler a bucket is who directs, and the flows stay where they are.  The new director asks
  * for them as soon as it is that; until it has the answers it relies on what we know, so we go on for
- * one count (half a second) more.
+ * one count (half a second) more.  Not while a node is missing: two directors that do not know a flow
+ * drop it, only one gives it up, and that is what a lost node's clients wait for.
  */
 static void tell_directed(struct turn *t, unsigned int service)
 {
-	for (uint32_t b = 0; b < repl_layout(agent_repl(t->agent))->buckets; b++)
-		t->count[service][b] = !bit(t->before, b);
+	const struct repl *r = agent_repl(t->agent);
+	bool stay = mask_count(repl_online(r)) == t->conf.n_nodes;
+
+	for (uint32_t b = 0; b < repl_layout(r)->buckets; b++)
+		t->count[service][b] = stay && !bit(t->before, b);
 	tell_counted(t, service, true);
 }
 
