@@ -8,21 +8,26 @@ import time
 import frames
 from harness import *
 from test_moves import counts, has, has_none
-from test_ways import answered_straight, ask_all, conf_of
+from test_ways import CALM, answered_straight, ask_all, conf_of
 
 PLANNED = (("probability", "announce", "direct"), ("least-conn", "flood", "direct"),
            ("least-conn", "route", "vxlan"))
 UNPLANNED = (("probability", "flood", "direct"), ("least-conn", "announce", "direct"))
 
 
-def cell(scheduler, dispatch, redirect, what, text):
+# A lost node's flows are given up after the second or third time that their clients send again.  While a
+# bucket moves nobody gives up; so the shares are evened out later, as they are by default (5 s).
+LATER = {"cluster": CALM["cluster"] | {"failback_delay": "3s"}}
+
+
+def cell(scheduler, dispatch, redirect, what, text, **more):
     """Marks a test of one kind of service."""
     def mark(func):
         def test(c):
             func(c, scheduler, dispatch)
         test.__name__ = f"test_sched_{what}_{scheduler.replace('-', '_')}_{dispatch}"
         test.__doc__ = f"scheduler = {scheduler}, dispatch = {dispatch}: {text}"
-        case(conf=conf_of(dispatch, redirect, scheduler=scheduler), router=True, timeout=120,
+        case(conf=conf_of(dispatch, redirect, scheduler=scheduler) | more, router=True, timeout=120,
              alike=what != "planned")(test)
     return mark
 
@@ -62,7 +67,8 @@ def stays(c):
     expect(not lost, lambda: f"datagrams were lost: {few(lost)}")
     moved = {k: v for k, v in by.items() if len(v) > 1}
     expect(len(by) == 80 and not moved, lambda: f"flows changed their node: {few(moved.items())}")
-    expect(len(set.union(*by.values())) == 3, "one node serves all")
+    found = collections.Counter(n for v in by.values() for n in v)
+    expect(len(found) == 3, f"not all nodes serve: {dict(found)}")
 
 
 def stays_until_asked(c):
@@ -168,5 +174,5 @@ def ack_flood(c, scheduler, dispatch):
 for _cell in PLANNED:
     cell(*_cell, "planned", "shares by weight, flows stay, directors move unnoticed.")(planned)
 for _cell in UNPLANNED:
-    cell(*_cell, "unplanned", "a director dies, connections at other nodes live on.")(unplanned)
+    cell(*_cell, "unplanned", "a director dies, connections at other nodes live on.", **LATER)(unplanned)
 cell(*UNPLANNED[-1], "ack_flood", "spoofed ACKs and nonsense harm nothing.")(ack_flood)
