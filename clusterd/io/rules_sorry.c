@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * inet clusterd: what new connections get of a service that no node is fit for.  Behind the guard: what
- * comes here has been accepted, by this node alone.  The chains are there only while they are needed:
- * a nat chain costs every new connection of this machine a little.
+ * inet clusterd: what new connections get of a service that no node is fit for.  Behind the guard, which
+ * has taken the mark off: what comes here has been accepted, by this node alone, or comes from this
+ * machine; its own checks must see the service, not the excuse.  The chains are there only while they are
+ * needed: a nat chain costs every new connection of this machine a little.
  */
 #include <netinet/in.h>
 #include <linux/netfilter.h>
@@ -22,6 +23,14 @@ static void vip_set(struct rules_mk *b, unsigned int i, const struct conf_servic
 			mk_elem_once(b, name, s->vip[k].b, v4 ? 4 : 16);
 }
 
+static void from_outside(struct rules_mk *b)
+{
+	const uint32_t lo = 1;		/* LOOPBACK_IFINDEX of the kernel, in every namespace */
+
+	mk_meta(b, NFT_META_IIF, REG(0));
+	mk_cmp(b, NFT_CMP_NEQ, REG(0), &lo, sizeof(lo));
+}
+
 /* Rule: a new connection (UDP: any datagram), accepted, for this port of the service. */
 static void match(struct rules_mk *b, unsigned int i, const struct conf_port *p, bool v4)
 {
@@ -29,7 +38,7 @@ static void match(struct rules_mk *b, unsigned int i, const struct conf_port *p,
 	char name[OBJ_NAME];
 
 	mk_rule(b);
-	mk_is_mark(b, ACCEPT_LEASED);
+	from_outside(b);
 	build_to_vip(b, v4, v4 ? NAME(name, i, "sorry4") : NAME(name, i, "sorry6"));
 	if (p->proto == IPPROTO_TCP)
 		build_syn(b);
