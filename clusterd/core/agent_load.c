@@ -17,13 +17,7 @@ void agent_sample(struct agent *a, const struct sample *s, int64_t now)
 {
 	struct heard *own = &a->heard[a->p.self];
 	struct msg m = { .type = MSG_LOAD };
-	bool news;
-
-	if (a->tell_at && now >= a->tell_at) {
-		a->tell_at = 0;
-		report_again(&a->report);
-	}
-	news = report_sample(&a->report, s, now, &own->s);
+	bool news = report_sample(&a->report, s, now, &own->s);
 	own->any = true;
 	own->at = now;
 	if (!news)
@@ -119,8 +113,6 @@ void load_reweighed(struct agent *a, const struct repl_note *n, int64_t now)
 {
 	/* Whoever is the coordinator next keeps to the same rhythm. */
 	a->next_reweigh[n->n] = now + interval(a, n->n);
-	/* A step that is based on what was before the last one goes too far; see report.h. */
-	a->tell_at = now + interval(a, n->n) * 3 / 4;
 	if (!n->arg)
 		return;
 	a->reweighed[n->n] = now;

@@ -9,8 +9,7 @@
  * has moved by more than a step since it was told last, or processes begin or cease to hang or to
  * swap; and slowly again anyhow.  Never more often
  * than once per REPORT_MIN_MS, so that the traffic of the group is bounded: n nodes send at most n
- * messages of about 200 bytes per second, and at rest n per REPORT_REFRESH_MS.  While weights follow
- * loads, all tell once more before each next step (report_again()).
+ * messages of about 200 bytes per second, and at rest n per REPORT_REFRESH_MS.
  *
  * The load is smoothed: a third of what is new each time, so that noise of a second is damped to less
  * than half, and a step is there after some seconds.
@@ -53,7 +52,7 @@ void report_init(struct report *r, uint32_t interval_ms);
 bool report_sample(struct report *r, const struct sample *s, int64_t now, struct sample *out);
 /* It was not told after all (the group is down): tell at the next sample. */
 void report_failed(struct report *r);
-/* Somebody has come who did not hear it, or needs to know exactly: tell again, as soon as REPORT_MIN_MS allows. */
+/* Somebody has come who did not hear it: tell again, as soon as REPORT_MIN_MS allows. */
 void report_again(struct report *r);
 
 #endif

@@ -139,12 +139,15 @@ void load_fit(struct sim *s, struct node *n, unsigned int service, enum fitness 
 
 static bool service_well(struct sim *s, const struct repl *r, unsigned int v, char *why, size_t size)
 {
-	bool fit = false, online = false;
+	bool fit = false, online = false, weight = false;
 
+	for (unsigned int i = 1; i <= s->p.n_nodes; i++)
+		weight |= repl_node_weight(r, i) != 0;
 	for (unsigned int i = 1; i <= s->p.n_nodes; i++) {
 		online |= s->node[i].wanted;
-		fit |= s->node[i].wanted && s->node[i].fit[v] == FITNESS_UP && repl_node_weight(r, i) &&
-		       !s->node[i].unreachable[v];
+		/* All drained: the buckets stay with whoever has them. */
+		fit |= s->node[i].wanted && s->node[i].fit[v] == FITNESS_UP &&
+		       (!weight || repl_node_weight(r, i)) && !s->node[i].unreachable[v];
 	}
 	if (online && repl_sorry(r, v) == fit) {
 		snprintf(why, size, "service %u: sorry %d", v, repl_sorry(r, v));
@@ -159,7 +162,7 @@ static bool service_well(struct sim *s, const struct repl *r, unsigned int v, ch
 		if (k->health[v] != n->fit[v] || (k->seen_down[v] && !n->unreachable[v]))
 			snprintf(why, size, "service %u of n%u counts as %s%s", v, i,
 				 fitness_str((enum fitness)k->health[v]), k->seen_down[v] ? ", not reached" : "");
-		else if (n->fit[v] != FITNESS_UP && fit && repl_owned(r, v, i))
+		else if (n->fit[v] != FITNESS_UP && fit && weight && repl_owned(r, v, i))
 			snprintf(why, size, "n%u has buckets of service %u and is not fit", i, v);
 		else if (k->ramp != RAMP_FULL && !k->hold_back)
 			snprintf(why, size, "n%u has %u of its share", i, k->ramp);
