@@ -562,11 +562,9 @@ bool lease_reachable(const struct lease *l, int64_t now_us)
 
 bool lease_alone(const struct lease *l, int64_t now_us)
 {
-	const struct lease_peer *p = &l->peer[other_of_two(l)];
-
 	/* Since our start we must have listened for that long, too. */
 	if (!two_nodes(l) || now_us < l->quiet_us ||
-	    now_us - p->hello_us < l->p.lease_us + l->margin_us)
+	    now_us - l->peer[other_of_two(l)].hello_us < l->p.lease_us + l->margin_us)
 		return false;
 	switch (l->p.tiebreak) {
 	case LEASE_TIE_NONE:
