@@ -118,7 +118,7 @@ static void note_order(struct agent *a, const struct repl_note *n, int64_t now)
 	agent_plan_soon(a, now + SOON_MS);
 	if (n->arg != ORDER_RAMP) {
 		agent_event(a, LOG_NOTICE, "ORDER", ABOUT(.node = n->node, .by = n->by),
-			    "%s %s, given at %s", order_text[n->arg],
+			    "%s%s%s, given at %s", order_text[n->arg], n->node ? " " : "",
 			    n->node ? agent_name(a, n->node) : "", agent_name(a, n->by));
 		return;
 	}
