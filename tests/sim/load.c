@@ -100,6 +100,7 @@ void load_begin(struct sim *s, struct node *n)
 	n->load = 0;
 	n->told_ms = -1;
 	memset(n->watch, 0, sizeof(n->watch));
+	agent_hold(n->agent, true);	/* until the checks have looked once */
 	post(s, s->now + rnd3(s, 0, SEC), EV_SAMPLE, n->id, n->life, 0, NULL);
 }
 
@@ -111,6 +112,7 @@ void load_on_sample(struct sim *s, struct node *n)
 		agent_health(n->agent, v, n->fit[v], node_ms(s, n));
 		look_left(s, n, v);
 	}
+	agent_hold(n->agent, false);
 	post(s, s->now + SEC + rnd3(s, 0, 20 * MS), EV_SAMPLE, n->id, n->life, 0, NULL);
 	node_settle(s, n);
 }

@@ -190,6 +190,8 @@ mutant "a neighbour's verdict is taken from anybody" weigh.c \
 	's/ \|\| m->from != right\)/)/; s/seen_down\[service\] == right &&/seen_down[service] \&\&/' 1 20 peer
 mutant "a verdict about our service is said once" agent_health.c \
 	's/agent_due\(&a->health_sent\[service\], 1 \+ \(uint64_t\)h, now\)/a->health_sent[service].what != 1 + (uint64_t)h \&\& agent_due(\&a->health_sent[service], 1 + (uint64_t)h, now)/' 1 200 weigh-random
+mutant "who comes back counts as fit until it says otherwise" agent.c \
+	's/m.u.ready.health\[s\] = .*;/m.u.ready.health[s] = FITNESS_UP;/' 1 40 sorry
 mutant "who is down is waited for" agent_drain.c \
 	'/^static bool hopeless/,/^}/s/return draining_here/return false \&\& draining_here/' 1 60 health
 mutant "what an unfit node is just getting stays there" weigh.c \

@@ -16,12 +16,17 @@ extern const struct clusterd_plugin clusterd_plugin_policy_load, clusterd_plugin
 #define WINDOWS  80
 #define REST     25			/* the last ones: all must have settled before */
 
-static const struct repl *any_repl(struct sim *s)
+static const struct repl *any_repl_but(struct sim *s, unsigned int but)
 {
 	for (unsigned int i = 1; i <= s->p.n_nodes; i++)
-		if (nd(s, i)->running && nd(s, i)->wanted)
+		if (i != but && nd(s, i)->running && nd(s, i)->wanted)
 			return agent_repl(nd(s, i)->agent);
 	sim_fail(s, 0, "nobody is left");
+}
+
+static const struct repl *any_repl(struct sim *s)
+{
+	return any_repl_but(s, NOBODY);
 }
 
 /* ---- loads ---- */
@@ -324,6 +329,11 @@ void sc_sorry(struct sim *s, unsigned int nodes)
 			sim_fail(s, stops, "has not stopped");
 		nd(s, stops)->wanted = true;
 		node_start(s, nd(s, stops));
+		/* It is not fit when it comes back, and nobody may take it for that. */
+		for (int64_t end = s->now + 6 * SEC; s->now < end; sim_run(s, 5 * MS))
+			for (unsigned int v = 0; v < s->p.n_services && s->p.n_nodes > 1; v++)
+				if (!repl_sorry(any_repl_but(s, stops), v))
+					sim_fail(s, stops, "counts as fit for service %u", v);
 		settle(s, GROUP_TIME(s) + 20 * SEC);
 	}
 	for (unsigned int k = 0; k < s->p.n_nodes; k++) {
