@@ -141,8 +141,8 @@ def test_health_stopped_tcp(c):
 def idle_connections_end(c, hold, t0, moved):
     """Who asks n2 after its buckets have moved is reset, and does not wait for minutes."""
     recs = hold.stop().records()
-    first = {r[2]: r for r in recs if r[0] == "c"}
-    ended = {r[2]: r[1] for r in recs if r[0] == "x"}
+    first = {r[2]: r for r in reversed(recs) if r[0] == "c"}
+    ended = {r[2]: r[1] for r in reversed(recs) if r[0] == "x"}
     # Each asks every 4 s: some before, some after the move.
     last = max(r[1] for r in recs if r[0] == "e")
     asked = {i: r[1] + 4 * SLOW for i, r in first.items() if r[5] == "n2" and r[1] < t0}
@@ -279,6 +279,32 @@ def test_health_flapping(c):
              [("SERVICE_DOWN", "n2", "n2", "web"), ("SERVICE_UP", "n2", "n2", "web")], "events")
         c.settle()
         note(c, f"{c[1].status()['cluster']['plan'] - start} plans")
+
+
+@case(conf=CONF, timeout=120)
+def test_health_while_draining(c):
+    """A service stops at a node that has just taken buckets whose connections are still elsewhere."""
+    with configured(c, TCP):
+        for n in c.nodes:
+            wait(lambda n=n: all_known(c, n.number), 10, "the checks to know")
+        hold = c.load("hold", conns=150)
+        time.sleep(0.8 * SLOW)
+        c[3].ctl("drain n1")
+        wait(has_none(c, "n1"), 10, "n1 to own nothing")
+        with Watched(c, conns=0) as w:
+            w.mark()
+            c[2].signal_nginx(signal.SIGKILL)
+            time.sleep(3 * SLOW)
+        c[3].ctl("undrain n1")
+        in_time(c, w, "n2", "stopped while n1 drains")
+        w.others_untouched("n2")
+        recs = hold.stop().records()
+        server = {r[2]: r[5] for r in reversed(recs) if r[0] == "c"}
+        bad = [r for r in recs if r[0] in "xm" and server[r[2]] == "n3"]
+        expect(not bad, lambda: f"connections of n3 ended: {few(bad)}")
+        c[2].start_nginx()
+        wait(has(c, "n2"), 10, "n2 to get its share back")
+    wait(lambda: c.settled(draining=True), 10, "everything to come back")
 
 
 # ---- other checks
