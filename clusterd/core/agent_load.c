@@ -146,7 +146,7 @@ static void tick_ramp(struct agent *a, unsigned int id, bool speaks, int64_t now
 		a->next_ramp[id] = 0;
 		return;
 	}
-	if (!a->next_ramp[id])	/* it has its first share, or is about to get it */
+	if (!a->next_ramp[id] || a->due_quiet)	/* begins with the first share, not before that is planned */
 		load_ramped(a, id, now);
 	if (now < a->next_ramp[id] || !speaks)
 		return;

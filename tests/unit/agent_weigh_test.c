@@ -275,6 +275,29 @@ static void returns(unsigned int i)
 		run(STEP_MS);
 }
 
+/* However long a node waits for its share, it begins with the first step of it. */
+static void slow_start_waits_for_failback_delay(void **state)
+{
+	(void)state;
+	cluster(3);
+	for (unsigned int i = 1; i <= 3; i++) {
+		box[i].p.slow_start_ms = 9000;
+		box[i].p.failback_delay_ms = 5000;
+		agent_reconf(box[i].a, &box[i].p);
+	}
+	view(7, 0);
+	run(12000);
+	returns(3);
+	run(4000);
+	assert_int_equal(owned(3, 1), 0);
+	for (unsigned int i = 0; i < 200 && !owned(3, 1); i++)
+		run(STEP_MS);
+	assert_int_equal(repl_get_node(repl(1), 3)->ramp, RAMP_FULL / 10);
+	assert_in_range(owned(3, 1), 1, BUCKETS / 16);
+	run(10000);
+	assert_int_equal(repl_get_node(repl(1), 3)->ramp, RAMP_FULL);
+}
+
 static void slow_start_takes_its_time(void **state)
 {
 	struct agent_event e;
@@ -559,7 +582,7 @@ int main(void)
 		T(who_loses_all_work_is_news),
 		T(idle_buckets_go_first),
 		T(nothing_is_reweighed_while_a_returned_node_waits),
-		T(slow_start_takes_its_time),
+		T(slow_start_takes_its_time), T(slow_start_waits_for_failback_delay),
 		T(never_while_busy_waits_for_all_to_be_calm),
 		T(service_that_works_leaves_as_a_planned_move),
 		T(service_that_is_down_is_given_up_at_once),
