@@ -292,6 +292,7 @@ static void slow_start_waits_for_failback_delay(void **state)
 	assert_int_equal(owned(3, 1), 0);
 	for (unsigned int i = 0; i < 200 && !owned(3, 1); i++)
 		run(STEP_MS);
+	run(800);	/* of 1000 */
 	assert_int_equal(repl_get_node(repl(1), 3)->ramp, RAMP_FULL / 10);
 	assert_in_range(owned(3, 1), 1, BUCKETS / 16);
 	run(10000);
