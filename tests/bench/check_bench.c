@@ -160,9 +160,9 @@ static pid_t tls_server(void)
 
 	if (pid)
 		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	setpgid(0, 0);
 	freopen("/dev/null", "r", stdin);
-	execlp("sh", "sh", "-c", "d=$(mktemp -d); trap 'rm -r $d' EXIT; cd $d; openssl req -x509 -newkey "
+	execlp("sh", "sh", "-c", "d=$(mktemp -d); trap 'rm -r $d' EXIT; trap exit TERM; cd $d; openssl req -x509 -newkey "
 	       "ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x -keyout k -out c "
 	       "2>/dev/null; cat k c > kc; rm k c; openssl s_server -accept 127.0.0.1:4433 -cert kc "
 	       "-www -quiet", (char *)NULL);
@@ -212,7 +212,8 @@ int main(int argc, char **argv)
 	host_free(bench.host);
 	sd_event_unref(bench.event);
 	kill(web, SIGKILL);
-	kill(tls, SIGTERM);
+	kill(-tls, SIGTERM);
+	waitpid(tls, NULL, 0);
 	waitpid(web, NULL, 0);
 	return 0;
 }
