@@ -120,7 +120,7 @@ K_tunnel := $(addprefix io/,tunnel netif netif_vip netif_mac netif_sysctl netif_
 KT_rules := rules_lab.o
 K_rules := $(addprefix io/,$(RULES) $(EARLY)) util/addr util/jhash core/sched
 
-KT_stack := stack_lab.o stack_queue.o
+KT_stack := stack_lab.o stack_queue.o stack_sorry.o
 K_stack := io/rules_enc io/rules_nl io/rules_queue io/rules_lease $(P_rules)
 
 KT_handed := handed_lab.o handed_odd.o
@@ -174,4 +174,5 @@ check: deps all
 .PHONY: unit sim kernel netns demo check
 
 include tests/bench/bench.mk
+include tests/experiments/experiments.mk
 include tests/stock/stock.mk
