@@ -15,6 +15,7 @@
  * this daemon slept (a machine that was suspended, SIGSTOP).  Its lease is over as well.
  */
 #define OVERSLEPT_MS 1000
+#define BATCH_MS 50
 
 struct check {
 	struct health_check conf;
@@ -340,6 +341,15 @@ void health_free(struct health *h)
 	free(h);
 }
 
+/*
+ * Looks are spread, but in batches: each wake-up of the daemon costs more than a look, and most answers of
+ * this machine's own services are there before the next look of the batch has begun.
+ */
+static int64_t batch(int64_t ms)
+{
+	return ms / BATCH_MS * BATCH_MS;
+}
+
 static void check_new(struct check *c, unsigned int i, unsigned int n, bool first, int64_t now)
 {
 	int64_t interval = c->conf.interval_ms;
@@ -348,9 +358,9 @@ static void check_new(struct check *c, unsigned int i, unsigned int n, bool firs
 	c->since = now;
 	c->value = -1;
 	c->first = first;
-	c->next = now + interval * i / n;
+	c->next = now + batch(interval * i / n);
 	if (first)		/* due since then: at once, and the second look is at its place */
-		c->next = now + interval * (i + 1) / n - interval;
+		c->next = now + batch(interval * (i + 1) / n) - interval;
 }
 
 /* 'c' goes on with another configuration. */

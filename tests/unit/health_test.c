@@ -219,6 +219,28 @@ static void test_spread(void **state)
 	}
 }
 
+/* Many checks wake the daemon 20 times a second, however many they are. */
+static void test_batches(void **state)
+{
+	struct health_check list[CHECKS_MAX];
+	unsigned int wakeups = 0;
+
+	begin();
+	for (unsigned int i = 0; i < CHECKS_MAX; i++) {
+		list[i] = plain;
+		list[i].interval_ms = i % 2 ? 200 : 1000;
+		list[i].timeout_ms = 100;
+	}
+	health_set(h, list, fresh, CHECKS_MAX, now);
+	for (int64_t end = now + 4000; health_deadline(h) < end; wakeups++) {
+		now = health_deadline(h);
+		health_tick(h, now);
+	}
+	assert_in_range(wakeups, 4 * 10, 4 * 20);
+	for (unsigned int i = 0; i < CHECKS_MAX; i++)
+		assert_int_equal(svc[i].looks, i % 2 ? 20 : 4);
+}
+
 /* A daemon starts: the first look of each check is at once and says how it is. */
 static void test_start(void **state)
 {
@@ -1085,6 +1107,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cadence),
 		cmocka_unit_test(test_spread),
+		cmocka_unit_test(test_batches),
 		cmocka_unit_test(test_start),
 		cmocka_unit_test(test_start_with_action),
 		cmocka_unit_test(test_in_time),
