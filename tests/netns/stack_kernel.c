@@ -16,6 +16,7 @@
 
 #include "stack_lab.h"
 #include "stack_queue.h"
+#include "stack_sorry.h"
 
 static void check_listing(void)
 {
@@ -692,6 +693,7 @@ int main(void)
 		check_mss(families[i]);
 		check_members(families[i]);
 		check_untracked(families[i]);
+		check_sorry(families[i]);
 	}
 	check_df();
 	check_guard_marks();

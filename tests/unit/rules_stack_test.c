@@ -258,6 +258,44 @@ static void test_no_way(void **state)
 	assert_true(has(stack(&s), "chain s1_hand2"));
 }
 
+/* The part of a plan from the first line that begins with 'from' to the one that begins with 'to'. */
+static char *cut(char *got, const char *from, const char *to)
+{
+	char *a = strstr(got, from), *b = a ? strstr(a, to) : NULL, *out;
+
+	assert_non_null(b);
+	out = strndup(a, (size_t)(b - a));
+	free(got);
+	return out;
+}
+
+/* One service of each kind, behind the guard, and none of it while they are fit. */
+static void test_sorry(void **state)
+{
+	static const enum rules_sorry sorry[N] = {
+		RULES_SORRY_RESET, RULES_SORRY_DROP, RULES_SORRY_REDIRECT,
+	};
+	struct setup s;
+	char *got;
+
+	make(&s);
+	assert_false(has(stack(&s), "sorry"));
+	for (unsigned int i = 0; i < N; i++) {
+		s.conf[i].port[1] = (struct conf_port){ 17, 5000, 5010 };
+		s.conf[i].n_ports = 2;
+		s.service[i].sorry = sorry[i];
+		s.service[i].sorry_port = 5409;
+	}
+	got = stack(&s);
+	assert_true(has(strdup(got), "counter sorry"));
+	golden(cut(got, "chain sorry ", "\ntable "), "tests/golden/rules_stack_sorry.plan");
+	/* No nat chain, which costs every connection something, where none is redirected. */
+	s.service[2].sorry = RULES_SORRY_DROP;
+	assert_true(has(stack(&s), "chain sorry "));
+	assert_false(has(stack(&s), "sorry_nat"));
+	assert_true(PRIO_SORRY > PRIO_GUARD && PRIO_SORRY_NAT > PRIO_GUARD);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +306,7 @@ int main(void)
 		cmocka_unit_test(test_df),
 		cmocka_unit_test(test_no_way),
 		cmocka_unit_test(test_untracked),
+		cmocka_unit_test(test_sorry),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
