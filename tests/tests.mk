@@ -5,6 +5,7 @@
 TESTS := addr jhash buf conf assign repl repl_state weigh reweigh hold layout inherit lease lease_peer report agent agent_layout agent_ready agent_weigh msg hello key rules_plan rules_stack rules_enc rules_lease compile proto ctl ctl_ways ctl_plan notify notify_run log doctor sched flowtab flow announce queue rules_sched policy monitor monitor_more
 TESTS += registry host child builtin
 TESTS += health
+TESTS += reach sorry
 TESTS += check check_http check_local check_systemd unit
 
 T_addr       := util/addr
@@ -31,6 +32,9 @@ T_hello      := wire/hello util/buf
 T_key        := io/key
 T_sched      := core/sched
 T_health     := core/health
+T_reach      := io/reach_segment util/addr
+T_sorry      := io/sorry util/addr
+$(B)/tests/sorry_test: LDFLAGS += -Wl,--wrap=getsockopt
 T_flowtab    := core/flowtab util/jhash util/addr
 T_flow       := wire/flow util/buf
 T_queue      := io/queue_decide core/sched core/flowtab util/jhash util/addr
