@@ -67,8 +67,9 @@ static bool moved(uint32_t is, uint32_t was, uint32_t step)
 static bool news(const struct report *r, const struct sample *s)
 {
 	const struct sample *t = &r->told;
+	uint32_t load_step = t->load / 10 > REPORT_STEP_LOAD ? t->load / 10 : REPORT_STEP_LOAD;
 
-	if (r->level != r->told_level || moved(s->load, t->load, REPORT_STEP_LOAD) ||
+	if (r->level != r->told_level || moved(s->load, t->load, load_step) ||
 	    moved(s->cpu_idle, t->cpu_idle, REPORT_STEP_IDLE) ||
 	    moved(s->mem_free_kb, t->mem_free_kb, t->mem_free_kb / REPORT_STEP_SHARE) ||
 	    !s->blocked != !t->blocked || !s->swapping != !t->swapping)

@@ -24,7 +24,11 @@
 #define REPORT_MIN_MS     1000
 #define REPORT_REFRESH_MS 30000
 #define REPORT_THRESHOLDS { 250, 500, 700, 850, 950 }	/* of the load; 25 back before it counts as below again */
-#define REPORT_STEP_LOAD  50
+/*
+ * Less than twice the band of policy-load.c at any load: or the policy would go on by what was told
+ * until it has gone through the band, and come back, and so on.
+ */
+#define REPORT_STEP_LOAD  25		/* or a tenth, if that is more */
 #define REPORT_STEP_IDLE  100
 #define REPORT_STEP_SHARE 8	/* 1/8 of memory or connections, and more than 8 connections */
 

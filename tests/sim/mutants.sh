@@ -174,8 +174,6 @@ mutant "a load is told as often as it is sampled" report.c \
 	's/now - r->told_at < REPORT_REFRESH_MS && !news\(r, out\)/false/' 1 10 load-step
 mutant "factors are not in the snapshot" repl_snap.c \
 	's/n->factor\[s\] = buf_get16\(b\);/buf_get16(b); n->factor[s] = 1000;/' 1 100 weigh-random
-mutant "silence counts as calm" agent_load.c \
-	's/s->load > a->p.busy : patient/s->load > a->p.busy : false/' 1 50 never-busy
 mutant "busy nodes get others back" agent_load.c \
 	's/bool patient = now/return true; bool patient = now/' 1 20 never-busy
 mutant "a returned node has its whole share at once" repl.c \
@@ -203,13 +201,15 @@ mutant "health waits for the next plan" agent_note.c \
 
 # the same, where only a unit test looks closely enough
 unit_mutant "a stale IDLE is believed" weigh.c \
-	's/m->u.idle.epoch < r->moved\[s\]/false/' weigh
+	's/m->u.idle.epoch < r->moved\[s\]/false/' reweigh
 unit_mutant "what hardly matters moves buckets" weigh.c \
-	's/#define HYSTERESIS 16/#define HYSTERESIS 100000/' weigh
+	's/#define HYSTERESIS 16/#define HYSTERESIS 100000/' reweigh
 unit_mutant "a verdict stands when its neighbour has gone" weigh.c \
 	's/seen_down\[service\] == right &&/seen_down[service] \&\&/; /^void repl_forget_verdicts/,/^}/s/void_verdict\(r, s, i, fx\);/;/' agent_weigh
 unit_mutant "idle buckets do not go first" weigh.c \
 	's/r->first\[b\] = k->idle;/r->first[b] = 0;/' agent_weigh
+unit_mutant "silence counts as calm" agent_load.c \
+	's/s->load > a->p.busy : patient/s->load > a->p.busy : false/' agent_weigh
 unit_mutant "nobody says which buckets are idle" agent_load.c \
 	'/^bool load_wants_idle/,/^}/s/return target\[a->p.self\] <.*/return false;/' agent_weigh
 unit_mutant "the next coordinator begins at once" agent_load.c \

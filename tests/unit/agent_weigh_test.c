@@ -375,6 +375,48 @@ static void never_while_busy_waits_for_all_to_be_calm(void **state)
 	same_state();
 }
 
+static void coordinator_that_has_just_come_takes_silence_for_busy(void **state)
+{
+	(void)state;
+	cluster(3);
+	for (unsigned int i = 1; i <= 3; i++) {
+		box[i].p.failback = AGENT_FAILBACK_NEVER_BUSY;
+		box[i].p.busy = 700;
+		agent_reconf(box[i].a, &box[i].p);
+	}
+	view(7, 0);
+	run(6000);
+	returns(1);				/* nobody has told it anything yet */
+	run(3000);
+	assert_int_equal(owned(1, 1), 0);
+	static const uint16_t busy[] = { 0, 200, 900, 900 };
+
+	loads(busy, 5000);
+	assert_int_equal(owned(1, 1), 0);
+	kill_box(3);				/* one that never says anything is not waited for */
+	view(3, 0);
+	lost_at(2, 3);
+	start(3, 302);
+	box[3].p = box[2].p;
+	box[3].p.self = 3;
+	box[3].p.incarnation = 302;
+	boot(3);
+	view(7, 0);
+	for (unsigned int k = 0; k < 50; k++) {
+		load(1, 200);
+		load(2, 200);
+		run(1000);
+	}
+	assert_int_equal(owned(1, 1), 0);
+	for (unsigned int k = 0; k < 15; k++) {
+		load(1, 200);
+		load(2, 200);
+		run(1000);
+	}
+	assert_true(owned(1, 1) >= BUCKETS / 3);
+	same_state();
+}
+
 /* ---- health ---- */
 
 static void service_that_works_leaves_as_a_planned_move(void **state)
@@ -585,6 +627,7 @@ int main(void)
 		T(nothing_is_reweighed_while_a_returned_node_waits),
 		T(slow_start_takes_its_time), T(slow_start_waits_for_failback_delay),
 		T(never_while_busy_waits_for_all_to_be_calm),
+		T(coordinator_that_has_just_come_takes_silence_for_busy),
 		T(service_that_works_leaves_as_a_planned_move),
 		T(service_that_is_down_is_given_up_at_once),
 		T(verdict_is_repeated_until_it_shows_and_outlives_a_return),

@@ -71,12 +71,17 @@ static void step_of_the_load_is_news_and_less_is_not(void **state)
 {
 	(void)state;
 	told();
-	assert_false(tell_load(150));
-	assert_false(tell_load(51));
-	assert_true(tell_load(151));
-	assert_int_equal(out.load, 151);
-	assert_false(tell_load(201));
-	assert_true(tell_load(202));
+	assert_false(tell_load(125));
+	assert_false(tell_load(76));
+	assert_true(tell_load(126));
+	assert_int_equal(out.load, 126);
+	assert_false(tell_load(151));
+	assert_true(tell_load(152));
+	in.load = 600;
+	told();
+	assert_false(tell_load(660));	/* of a large one, a tenth */
+	assert_false(tell_load(540));
+	assert_true(tell_load(661));
 }
 
 static void threshold_is_news_once_and_has_hysteresis(void **state)
