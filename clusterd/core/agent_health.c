@@ -61,8 +61,6 @@ static void tick_peer(struct agent *a, unsigned int service, unsigned int left, 
 {
 	struct peer_seen *p = &a->peer[service];
 
-	if (p->node != left)	/* of the new one we have seen nothing yet */
-		*p = (struct peer_seen){ .node = left };
 	if (!left)
 		return;
 	bool said = repl_get_node(a->repl, left)->seen_down[service] == a->p.self;
@@ -77,6 +75,10 @@ void fitness_tick(struct agent *a, int64_t now)
 {
 	unsigned int left = left_of_us(a);
 
+	/* Of a new neighbour we have seen nothing yet; nor of one that is back, whatever we are meanwhile. */
+	for (unsigned int s = 0; s < a->p.repl.n_services; s++)
+		if (a->peer[s].node != left)
+			a->peer[s] = (struct peer_seen){ .node = left };
 	if (!agent_in_step(a) || !agent_self_online(a))
 		return;
 	for (unsigned int s = 0; s < a->p.repl.n_services; s++) {
