@@ -37,7 +37,8 @@ struct report {
 	bool any;			/* something was told */
 	bool again;			/* tell it again, news or not */
 	int64_t told_at;
-	unsigned int level, told_level;	/* thresholds that the load is above; was above when it was told */
+	unsigned int level;		/* thresholds that the load is above */
+	unsigned int told_level;	/* ... that it was above when it was told */
 	uint32_t load;			/* smoothed, times 1024 */
 	/* the window for the averages */
 	struct sample ring[5];
