@@ -51,8 +51,8 @@ struct report {
 /* 'interval_ms' of the memory policies, 60000 unless configured; >= 1000. */
 void report_init(struct report *r, uint32_t interval_ms);
 /*
- * A new sample of this node, about once a second.  True: it is time to tell; '*out' is what.  'out' is filled in any case
- * (for this node's own status).
+ * A new sample of this node, about once a second.  True: it is time to tell; '*out' is what.  'out' is
+ * filled in any case (for this node's own status).
  */
 bool report_sample(struct report *r, const struct sample *s, int64_t now, struct sample *out);
 /* It was not told after all (the group is down): tell at the next sample. */
