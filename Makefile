@@ -37,10 +37,10 @@ CORE    := types msg assign repl repl_hold repl_layout repl_snap weigh agent age
 WIRE    := msg hello flow
 RULES_PLAN := rules_mk rules_build rules_ingress rules_action rules_icmp rules_frag rules_sched rules_stack rules_sorry rules_guard rules_plan
 RULES   := rules rules_probe $(RULES_PLAN) rules_enc rules_nl rules_queue rules_lease rules_flows
-IO      := $(RULES) sorry reach reach_segment unit flowsock queue queue_decide netif netif_vip netif_mac netif_sysctl netif_link tunnel announce flows group key sockaddr hellosock probe probe_packet $(EARLY)
+IO      := $(RULES) sorry reach reach_segment sockets unit flowsock queue queue_decide netif netif_vip netif_mac netif_sysctl netif_link tunnel announce flows group key sockaddr hellosock probe probe_packet $(EARLY)
 CTL     := proto table server cmds status trace events flowlist netcheck plan observers
 PLUG    := registry registry_conf builtin host child notify
-DAEMON  := main setup turn turn_group ways flowpath observe peercheck control heartbeat
+DAEMON  := main setup turn turn_group ways flowpath giveup observe peercheck control heartbeat
 
 obj = $(addprefix $(O)/,$(addsuffix .o,$(1)))
 UTIL_O := $(call obj,$(addprefix clusterd/util/,$(UTIL)))

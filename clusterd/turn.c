@@ -17,6 +17,7 @@
 #include "ctl/events.h"
 #include "ctl/proto.h"
 #include "ctl/server.h"
+#include "giveup.h"
 #include "io/probe.h"
 #include "turn_priv.h"
 #include "util/jhash.h"
@@ -272,6 +273,7 @@ static bool install(struct turn *t, int64_t now)
 	agent_installed(t->agent, version, now_ms());
 	ways_installed(t, now);
 	flowpath_installed(t, now);
+	giveup_installed(t);
 	renew_early(t);
 	return true;
 }
@@ -503,7 +505,7 @@ static int wait_ms(const struct turn *t, int64_t now)
 	at = min64(at, observe_deadline(t));
 	if (t->repair || agent_wants_install(t->agent))
 		at = min64(at, t->install_at);
-	if (t->more || at < now)
+	if (t->more || t->give_up || at < now)
 		return 0;
 	return (int)(at - now);
 }
@@ -571,6 +573,7 @@ static void turn_end(struct turn *t)
 		agent_tick(t->agent, now_ms());
 	if (count_flows(t, now))
 		agent_tick(t->agent, now_ms());
+	giveup_tick(t);
 	tell_weight(t);
 	now = now_ms();
 	ways_tick(t, now);

@@ -44,6 +44,8 @@ struct turn {
 	uint64_t wanted_switch[SERVICES_MAX];	/* repl_switched() that 'wanted' is by */
 	uint16_t *count[SERVICES_MAX];
 	int count_err;
+	bool give_up;			/* giveup.c */
+	int give_up_err;		/* last one logged */
 
 	struct ways *ways;		/* ways.c */
 	struct flowpath *flowpath;	/* flowpath.c */
