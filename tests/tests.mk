@@ -120,6 +120,7 @@ K_netif := $(addprefix io/,netif netif_vip netif_mac netif_sysctl netif_link flo
 K_group := io/group
 K_probe := io/probe io/probe_packet util/addr util/buf
 K_announce := io/announce util/addr util/log
+K_sockets := io/sockets util/addr
 K_tunnel := $(addprefix io/,tunnel netif netif_vip netif_mac netif_sysctl netif_link) util/addr util/log
 KT_rules := rules_lab.o
 K_rules := $(addprefix io/,$(RULES) $(EARLY)) util/addr util/jhash core/sched
@@ -143,7 +144,7 @@ $(B)/tests/$(1)_kernel: $(O)/tests/netns/$(1)_kernel.o $(addprefix $(O)/tests/ne
 	@echo "  LD      $$@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$@ $$^ $(LIBS)
 endef
-$(foreach t,rules handed stack early netif tunnel announce group probe queue flows,$(eval $(call kernel_rule,$(t))))
+$(foreach t,rules handed stack early netif tunnel announce group probe queue flows sockets,$(eval $(call kernel_rule,$(t))))
 
 # The cluster simulator: core/ in a modelled world, see tests/sim/README.md.
 SIM := event net group node kernel packet load script scenario rehash weigh main
@@ -161,7 +162,7 @@ sim: $(B)/tests/sim
 unit: $(foreach t,$(TESTS),$(B)/tests/$(t)_test)
 	@bad=0; for t in $^; do $$t || bad=1; done; exit $$bad
 
-kernel: $(foreach t,rules handed stack early netif tunnel announce group probe queue flows,$(B)/tests/$(t)_kernel)
+kernel: $(foreach t,rules handed stack early netif tunnel announce group probe queue flows sockets,$(B)/tests/$(t)_kernel)
 	@bad=0; for t in $^ '$(B)/tests/rules_kernel early'; do $$t; r=$$?; [ $$r = 0 ] || [ $$r = 77 ] || bad=1; done; exit $$bad
 
 # The cluster tests alone; NETNS=names runs those whose names hold one of them, -l lists them.
