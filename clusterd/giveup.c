@@ -35,8 +35,8 @@ static bool is_given_up(void *arg, const struct addr *client, uint16_t port)
 
 	if (t->conf.service[w->service].sched != SCHED_HASH)
 		return true;
-	k = repl_get_bucket(r, w->service, jhash_bucket(client, port, s->hash == HASH_SOURCE_PORT, s->buckets,
-							s->seed));
+	k = repl_get_bucket(r, w->service, jhash_bucket(client, port, s->hash == HASH_SOURCE_PORT,
+							s->buckets, s->seed));
 	return k->owner != t->self && k->other != t->self;
 }
 
@@ -59,7 +59,7 @@ bool giveup_tick(struct turn *t)
 			log_msg(LOG_INFO, "flows", "%s is down here: %d connections are reset",
 				t->conf.service[i].name, n);
 		else if (n < 0 && n != t->give_up_err)
-			log_msg(LOG_WARNING, "flows", "connections that are given up cannot be reset from here: %s",
+			log_msg(LOG_WARNING, "flows", "connections that are given up cannot be reset: %s",
 				strerror(-n));
 		if (n < 0)
 			t->give_up_err = n;

@@ -21,7 +21,7 @@ struct found { uint8_t family; struct inet_diag_sockid id; };
 
 struct search {
 	const struct conf_service *s;
-	bool (*wanted)(void *arg, const struct addr *client, uint16_t port);
+	sockets_cb wanted;
 	void *arg;
 	unsigned int n;
 	struct found found[SOCKETS_ABORT_MAX];
@@ -88,7 +88,8 @@ static struct nlmsghdr *request(char *buf, uint16_t type, uint16_t flags, uint8_
 }
 
 /* Sends it and reads until the end of the answer.  0 or -errno. */
-static int ask(struct mnl_socket *nl, const struct nlmsghdr *nlh, char *buf, size_t size, mnl_cb_t cb, void *arg)
+static int ask(struct mnl_socket *nl, const struct nlmsghdr *nlh, char *buf, size_t size, mnl_cb_t cb,
+	       void *arg)
 {
 	int ret;
 
@@ -123,8 +124,7 @@ static int find_and_end(struct mnl_socket *nl, struct search *f)
 	return err ? err : ended;
 }
 
-int sockets_abort(const struct conf_service *s, bool (*wanted)(void *arg, const struct addr *client, uint16_t port),
-		  void *arg)
+int sockets_abort(const struct conf_service *s, sockets_cb wanted, void *arg)
 {
 	const struct timeval patience = { .tv_usec = 200000 };	/* the kernel answers at once */
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);

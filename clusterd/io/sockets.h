@@ -19,7 +19,7 @@
  * address and port).  How many were, at most SOCKETS_ABORT_MAX: then there may be more; -EOPNOTSUPP: this
  * kernel cannot (CONFIG_INET_DIAG_DESTROY); -errno.
  */
-int sockets_abort(const struct conf_service *s, bool (*wanted)(void *arg, const struct addr *client, uint16_t port),
-		  void *arg);
+typedef bool (*sockets_cb)(void *arg, const struct addr *client, uint16_t port);
+int sockets_abort(const struct conf_service *s, sockets_cb wanted, void *arg);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* io/sockets against this machine's kernel, on addresses of lo: which connections end, and that the others go on. */
+/* io/sockets against this machine's kernel, on addresses of lo: which connections end, and which go on. */
 #include "kernel_test.h"
 
 #include <sys/resource.h>
@@ -101,7 +101,8 @@ static void check_families(void)
 		accepted = call(c[i].vip, 80);
 		for (n = 0; n < 3; n++)		/* two that have ended wait before it */
 			at = accept(server, NULL, NULL);
-		ok(at >= 0 && write(at, "x", 1) == 1 && read(accepted, &ch, 1) == 1, "... the listener goes on");
+		ok(at >= 0 && write(at, "x", 1) == 1 && read(accepted, &ch, 1) == 1,
+		   "... the listener goes on");
 		sockets_abort(&conf, any, NULL);
 		close(at);
 		close(accepted);
@@ -162,8 +163,8 @@ int main(void)
 	alarm(60);
 	new_ns();
 	setrlimit(RLIMIT_NOFILE, &files);
-	run("sysctl -qw net.core.somaxconn=8192; ip link set lo up; ip addr add " V4 "/32 dev lo; ip addr add " OTHER "/32 dev lo; "
-	    "ip addr add " V6 "/128 dev lo nodad");
+	run("sysctl -qw net.core.somaxconn=8192; ip link set lo up; ip addr add " V4 "/32 dev lo; "
+	    "ip addr add " OTHER "/32 dev lo; ip addr add " V6 "/128 dev lo nodad");
 	conf = (struct conf_service){
 		.name = "web", .n_vips = 2, .vip = { A(V4), A(V6) }, .n_ports = 1,
 		.port = { { IPPROTO_TCP, 80, 80 } },
