@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # make            builds clusterd and clusterctl in build/
 # make deps       installs what building and testing needs (Debian packages)
-# make check      every test; make demo, make bench: see README.md
+# make check      every test; make demo, make bench, make experiments: see README.md
 # SAN=address|undefined builds into build-SAN/ with that sanitizer; V=1 shows the commands.
 
 PREFIX  ?= /usr

@@ -31,7 +31,7 @@ for s in open:
     while s.recv(65536):
         pass
 """
-BALLAST = f"import time; x = b'x' * ({BALLAST_KIB} << 10); time.sleep(1e6)"
+BALLAST = f"import time; time.sleep(0.5); x = b'x' * ({BALLAST_KIB} << 10); time.sleep(1e6)"
 
 
 def measure_process(c, group):
@@ -56,7 +56,7 @@ def one(policy, more, process_kib, seconds):
                  monitors=("memory", "cpu")) as (c, found, _owner):
         ballast = c[1].popen([labs.PYTHON, "-c", BALLAST])
         found[0].add(ballast.pid)
-        time.sleep(1.5)    # what python took before it was moved is not counted there
+        time.sleep(1.5)    # it takes its memory when it is in the group
         w = Watch(c, found)
         warm, _ = w.ask(max(4, round(2 * INTERVAL * seconds / SECONDS)), RATE, MIX, seed=9)
         rows, said = w.ask(seconds, RATE, MIX, seed=3)

@@ -72,19 +72,25 @@ def end(proc):
     proc.wait()
 
 
+def spread_of(c):
+    return max(counts(c).values()) - min(counts(c).values())
+
+
 class Moves:
     """Buckets that moved while somebody looks."""
 
     def __init__(self, c):
         self.c, self.start, self.last = c, time.monotonic(), counts(c)
-        self.total, self.most, self.moved_at = 0, 0, time.monotonic()
+        self.total, self.moved_at = 0, time.monotonic()
+        self.looks = [(self.start, 0)]    # (when, buckets moved since the one before)
 
     def look(self):
         now = counts(self.c)
         moved = sum(max(0, now.get(n, 0) - self.last.get(n, 0)) for n in now)
         if moved:
             self.moved_at = time.monotonic()
-        self.total, self.most, self.last = self.total + moved, max(self.most, moved), now
+        self.looks.append((time.monotonic(), moved))
+        self.total, self.last = self.total + moved, now
         return now
 
     def seconds(self):
@@ -97,7 +103,9 @@ class Moves:
         """At most 'step' buckets per 'interval'."""
         limit = step * (self.seconds() / interval + 1)
         expect(self.total <= limit, f"{self.total} buckets moved in {self.seconds():.1f} s: more than {limit:.0f}")
-        expect(self.most <= 2 * step, f"{self.most} buckets moved at once")
+        for (before, _), (now, moved) in zip(self.looks, self.looks[1:]):
+            most = step * ((now - before) // interval + 1)
+            expect(moved <= most, f"{moved} buckets moved at once, more than {most:.0f}")
 
 
 @case(conf=service(weights="memory-1", weights_interval="1s", process_memory="4096", rebalance_step="100"),
@@ -108,25 +116,25 @@ def test_load_memory_hog(c):
         for node, group in zip(c.nodes, g):
             watch_with(node, group.monitors(node, "memory"))
         # until all had the monitor, those without seemed to have no memory
-        wait(lambda: sorted(counts(c).values()) == [341, 341, 342], 20, "even shares of nodes that are alike")
+        wait(lambda: spread_of(c) < 10, 20, "even shares of nodes that are alike")
         with Watched(c, conns=60, rate=150, baseline=1) as w:
             w.mark()
-            hog = busy(c[2], g[1], "import time; x = b'x' * (200 << 20); time.sleep(99)")
-            wait(lambda: counts(c)["n2"] < 60, 20, "n2 to lose its share")
+            hog = busy(c[2], g[1], "import time; time.sleep(0.5); x = b'x' * (200 << 20); time.sleep(99)")
+            wait(lambda: counts(c)["n2"] < 20, 20, "n2 to lose its share")
             lost = time.monotonic() - w.t0
             end(hog)
             back = time.monotonic()
-            wait(lambda: counts(c)["n2"] >= 341, 20, "n2 to have its share again")
+            wait(lambda: counts(c)["n2"] >= 336, 20, "n2 to have its share again")
             back = time.monotonic() - back
             time.sleep(1)
         w.nobody_noticed()
         note(c, f"share gone after {lost:.1f} s, back after {back:.1f} s")
-        same(sorted(counts(c).values()), [341, 341, 342], "shares afterwards")
+        expect(spread_of(c) < 10, lambda: f"shares afterwards: {counts(c)}")
 
 
-@case(conf=service(weights="load", weights_interval="1s", rebalance_step="20"), timeout=120)
+@case(conf=service(weights="load", weights_interval="1s", rebalance_step="10"), timeout=120)
 def test_load_half_speed(c):
-    """A node that becomes half as fast: at most 2 % moves per interval, it settles, and all comes back."""
+    """A node that becomes half as fast: at most 1 % moves per interval, it settles, and all comes back."""
     said(c)
 
     def drive(speeds, moves, until, seconds):
@@ -143,19 +151,27 @@ def test_load_half_speed(c):
 
     # no move in the last four intervals
     settled = lambda m: m.seconds() > 6 and m.quiet_for() > 4
+    even = lambda m: m.seconds() > 2 and max(m.last.values()) < 1.25 * min(m.last.values())
     with Watched(c, conns=60, rate=150, baseline=1) as w:
         w.mark()
         moves = Moves(c)
         now = drive((1, 1, .5), moves, settled, 45)
-        moves.bounded(BUCKETS // 50 + 1, 1)
+        moves.bounded(BUCKETS // 100 + 1, 1)
         loads = [now["n1"], now["n2"], 2 * now["n3"]]
         note(c, f"{dict(sorted(now.items()))} after {moves.moved_at - moves.start:.0f} s")
         expect(max(loads) < 1.3 * min(loads), f"loads are not evened out: {loads}")
         moves = Moves(c)
-        now = drive((1, 1, 1), moves, settled, 45)
-        moves.bounded(BUCKETS // 50 + 1, 1)
+        now = drive((1, 1, 1), moves, even, 45)
+        moves.bounded(BUCKETS // 100 + 1, 1)
         note(c, f"back {dict(sorted(now.items()))} after {moves.moved_at - moves.start:.0f} s")
-        expect(max(now.values()) < 1.25 * min(now.values()), f"shares did not come back: {now}")
+        moves = Moves(c)    # much too busy: the policy wants more than the step allows
+        for node, load in zip(c.nodes, (100, 100, 1000)):
+            says(node, load)
+        while moves.seconds() < 4:
+            moves.look()
+            time.sleep(0.2)
+        moves.bounded(BUCKETS // 100 + 1, 1)
+        expect(moves.total > BUCKETS // 100, f"only {moves.total} buckets moved from a node that is much too busy")
     w.nobody_noticed()
 
 
@@ -184,7 +200,7 @@ def scheduled(scheduler):
         said(c)
         for number, load in ((1, 300), (2, 300), (3, 1000)):
             says(c[number], load)
-        time.sleep(9)    # seven steps of a fifth
+        time.sleep(10)    # seven steps of a fifth
         if scheduler == "probability":
             found = collections.Counter(once(c, ports="50000:300").values())
         else:
@@ -193,10 +209,9 @@ def scheduled(scheduler):
             found = collections.Counter(r[5] for r in hold.stop().records("c"))
         note(c, f"{dict(sorted(found.items()))}")
         total = sum(found.values())
-        expect(found["n3"] < 0.2 * total, f"n3 still gets {found['n3']} of {total}")
+        expect(found["n3"] < 0.22 * total, f"n3 still gets {found['n3']} of {total}")
         expect(found["n3"] > 0, "n3 gets nothing: how should it be seen to recover?")
-        expect(max(counts(c).values()) - min(counts(c).values()) <= 1,
-               f"buckets moved, though they only direct: {counts(c)}")
+        expect(spread_of(c) <= 1, f"buckets moved, though they only direct: {counts(c)}")
     test.__name__ = f"test_load_{scheduler.replace('-', '_')}"
     test.__doc__ = f"scheduler = {scheduler}: weights count at once, no bucket moves."
 
@@ -216,11 +231,11 @@ def test_load_traffic_at_rest(c):
         loads = {n: kinds.get("load", [0, 0]) for n, kinds in found.items()}
         return loads, sum(x[0] for kinds in found.values() for x in kinds.values())
 
-    loads, _all = hear(6)
+    loads, _all = hear(5)
     told = [n for n, _ in loads.values()]
-    expect(sum(told) <= 3, f"at rest, within 6 s: {loads}")
+    expect(sum(told) <= 3, f"at rest, within 5 s: {loads}")
     stop = time.monotonic() + 10 * SLOW
-    listener = c[1].popen([labs.PYTHON, HEAR, "clusterd:web", "6"], stdout=open(c.dir + "/heard", "w"))
+    listener = c[1].popen([labs.PYTHON, HEAR, "clusterd:web", "5"], stdout=open(c.dir + "/heard", "w"))
     while time.monotonic() < stop and listener.alive():
         for node in c.nodes:
             says(node, 100 if time.monotonic() % 1 < .5 else 900)
@@ -229,9 +244,9 @@ def test_load_traffic_at_rest(c):
     with open(c.dir + "/heard") as f:
         found = json.load(f)
     jumping = {n: kinds.get("load", [0, 0]) for n, kinds in found.items()}
-    note(c, f"messages per node in 6 s at rest {told}, in 6 s of jumps {[n for n, _ in jumping.values()]}")
+    note(c, f"messages per node in 5 s at rest {told}, in 5 s of jumps {[n for n, _ in jumping.values()]}")
     for name, (messages, octets) in jumping.items():
-        expect(1 <= messages <= 7, f"{name} told {messages} times in 6 s")
+        expect(1 <= messages <= 6, f"{name} told {messages} times in 5 s")
         expect(octets <= 250 * messages, f"{name}: {octets} octets in {messages} messages")
 
 
