@@ -397,7 +397,8 @@ def test_health_reload(c):
 def test_health_bad_plugin(c):
     """A plugin with another ABI: start and reload are refused and say why; the cluster goes on."""
     bad = os.path.join(labs.BUILD, "tests", "plugins", "check-abi.so")
-    expect(os.path.exists(bad), f"{bad} is not built")
+    if not os.path.exists(bad):
+        labs.sh("make", "-s", "-C", labs.TOP, f"{os.path.relpath(bad, labs.TOP)}")
     plugins = shared("plugins")
     shutil.rmtree(plugins, ignore_errors=True)
     shutil.copytree(os.path.join(labs.BUILD, "plugins"), plugins)
