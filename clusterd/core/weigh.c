@@ -146,18 +146,25 @@ void repl_ring(const struct repl *r, unsigned int id, unsigned int *left, unsign
 
 /* ---- what a plan would do ---- */
 
+static bool serves(const struct repl *r, unsigned int s, unsigned int id)
+{
+	return repl_fit(r, s, id) ||
+	       (r->node[id].health[s] == FITNESS_WORKS && r->node[id].seen_down[s] == NOBODY);
+}
+
 /*
  * Who gets the bucket back, whatever the shares say, or NOBODY: a crashed node that is back in time
  * for its connections; and who gave it to a node that is not fit since, while it still serves the
- * rest of its connections.
+ * rest of its connections.  If it only works by now, another plan gives it to one that is fit.
  */
 static unsigned int restore_to(const struct repl *r, unsigned int s, const struct repl_bucket *k,
 			       const struct weights *w)
 {
 	if (k->phase == PHASE_GRACE && w->w[k->other])
 		return k->other;
-	if (k->phase == PHASE_DRAIN && !w->w[k->owner] && !repl_fit(r, s, k->owner) &&
-	    repl_fit(r, s, k->other))
+	if (k->phase == PHASE_DRAIN && !w->w[k->owner] &&
+	    ((!repl_fit(r, s, k->owner) && repl_fit(r, s, k->other)) ||
+	     (!serves(r, s, k->owner) && serves(r, s, k->other))))
 		return k->other;
 	return NOBODY;
 }

@@ -335,6 +335,38 @@ static void verdict_is_void_when_its_author_is_the_neighbour_no_more(void **stat
 	}
 }
 
+/* Who gave it works, though not well: better than a new owner that does not serve at all. */
+static void bucket_goes_back_to_a_node_that_works(void **state)
+{
+	struct repl *r = in_phase(PHASE_DRAIN);
+	uint32_t n = 0;
+
+	(void)state;
+	all_ack(r);
+	apply(r, health(1, 0, 1, FITNESS_WORKS));
+	apply(r, health(4, 0, 4, FITNESS_WORKS));
+	assert_true(repl_count(r, PHASE_DRAIN, 4, 1) > 0);
+	apply(r, base(MSG_PLAN, 1));
+	for (uint32_t b = 0; b < BUCKETS; b++)			/* both work: it stays */
+		n += repl_get_bucket(r, 0, b)->phase == PHASE_PREPARE && repl_get_bucket(r, 0, b)->other == 1;
+	assert_int_equal(n, 0);
+	repl_free(r);
+
+	r = in_phase(PHASE_DRAIN);
+	all_ack(r);
+	apply(r, health(1, 0, 1, FITNESS_WORKS));
+	apply(r, health(4, 0, 4, FITNESS_DOWN));
+	apply(r, base(MSG_PLAN, 1));
+	for (uint32_t b = 0; b < BUCKETS; b++) {
+		const struct repl_bucket *k = repl_get_bucket(r, 0, b);
+
+		n += k->phase == PHASE_PREPARE && k->owner == 4 && k->other == 1 && k->flows;
+		assert_false(k->phase == PHASE_DRAIN && k->owner == 4 && k->other == 1);
+	}
+	assert_true(n > 0);
+	repl_free(r);
+}
+
 /* A planned move is under way or draining, and the new owner's service goes: who gave it takes it back. */
 static void bucket_goes_back_from_a_node_that_is_not_fit(void **state)
 {
@@ -348,7 +380,7 @@ static void bucket_goes_back_from_a_node_that_is_not_fit(void **state)
 	all_ack(r);						/* the plan is over, connections are not */
 	apply(r, order(1, ORDER_DRAIN, 1, 0));			/* has no weight, but is fit */
 	assert_true(repl_count(r, PHASE_DRAIN, 4, 1) > 0);
-	apply(r, health(2, 0, 2, FITNESS_WORKS));		/* does not get its back */
+	apply(r, health(2, 0, 2, FITNESS_DOWN));		/* does not get its back */
 	uint32_t of_2 = 0, first = repl_owned(r, 0, 4);
 
 	for (uint32_t b = 0; b < BUCKETS; b++) {
@@ -855,6 +887,7 @@ int main(void)
 		cmocka_unit_test(neighbour_never_takes_the_last_fit_node_away),
 		cmocka_unit_test(verdict_is_void_when_its_author_is_the_neighbour_no_more),
 		cmocka_unit_test(bucket_goes_back_from_a_node_that_is_not_fit),
+		cmocka_unit_test(bucket_goes_back_to_a_node_that_works),
 		cmocka_unit_test(bucket_stays_where_it_drains_to_otherwise),
 		cmocka_unit_test(sorry_begins_and_ends_with_a_note),
 		cmocka_unit_test(ring_is_of_the_admitted_nodes),
