@@ -413,7 +413,8 @@ static int run_action(struct check *k, unsigned int attempt)
 	const char *argv[] = { k->conf.action_arg, NULL };
 	const char *const envp[] = { env[0], env[1], env[2], env[3], env[4], NULL };
 	struct child_params p = { .event = t->event, .name = name, .argv = argv, .env = envp,
-				  .timeout_ms = ACTION_MS, .done = child_done, .arg = k };
+				  .timeout_ms = ACTION_MS, .keeps_rest = true, .done = child_done,
+				  .arg = k };
 
 	snprintf(name, sizeof(name), "action of %s", k->conf.name);
 	snprintf(env[0], sizeof(env[0]), "CLUSTERD_CHECK=%s", k->conf.name);

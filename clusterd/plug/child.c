@@ -42,7 +42,7 @@ struct child {
 	sd_event_source *source[2], *timeout;
 	void (*done)(void *arg, int status, const char *out, size_t size);
 	void *arg;
-	bool in_done, free_wanted;
+	bool in_done, free_wanted, keeps_rest;
 	char name[64];
 	char out[CHILD_OUT_MAX + 1];
 	size_t size;
@@ -187,7 +187,8 @@ static int on_leader(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	siginfo_t si = { 0 };
 	int status = -1;
 
-	kill_group(l);
+	if (!c || !c->keeps_rest)
+		kill_group(l);
 	if (waitid(P_PIDFD, (id_t)l->pidfd, &si, WEXITED | WNOHANG) == 0) {
 		if (!si.si_pid)
 			return 0;		/* not yet */
@@ -410,6 +411,7 @@ int child_run(struct child **out, const struct child_params *p)
 		return -ENOMEM;
 	c->done = p->done;
 	c->arg = p->arg;
+	c->keeps_rest = p->keeps_rest;
 	c->quota = p->quota ? p->quota : &c->own_quota;
 	snprintf(c->name, sizeof(c->name), "%s", p->name);
 	r = make_pipe(so);

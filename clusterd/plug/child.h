@@ -10,8 +10,7 @@
  * and rate limited.  It and its whole group are killed when its time is up, and what is left of the
  * group when it ends; zombies are ours alone (waitid on a pidfd).
  *
- * A process that leaves the group (setsid(), a shell with 'set -m') is out of reach.  That is also
- * how an action starts a daemon that shall stay.
+ * A process that leaves the group (setsid(), a shell with 'set -m') is out of reach.
  */
 
 #include <stdbool.h>
@@ -36,6 +35,7 @@ struct child_params {
 	const char *const *argv;	/* argv[0] absolute; only for the call */
 	const char *const *env;		/* "NAME=value" besides PATH, LANG=C.UTF-8; NULL: none; for the call */
 	int timeout_ms;			/* > 0 */
+	bool keeps_rest;		/* what it leaves behind when it ends by itself lives on: it may start daemons */
 	struct child_quota *quota;	/* for runs in a row to share; until child_free(); NULL: its own */
 	/*
 	 * The end: 'status' as of waitpid(2), -1 if it took too long.  'out': the first CHILD_OUT_MAX bytes

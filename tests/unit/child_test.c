@@ -85,11 +85,14 @@ static void done(void *arg, int status, const char *out, size_t size)
 	}
 }
 
+static bool keeps_rest;
+
 static int start(struct result *r, const char *path, const char *const *env, int timeout_ms)
 {
 	const char *const argv[] = { path, "one", "two words", NULL };
 	struct child_params p = { .event = event, .name = "check test", .argv = argv, .env = env,
-				  .timeout_ms = timeout_ms, .done = done, .arg = r };
+				  .timeout_ms = timeout_ms, .keeps_rest = keeps_rest, .done = done,
+				  .arg = r };
 
 	memset(r, 0, sizeof(*r));
 	return child_run(&r->child, &p);
@@ -313,6 +316,31 @@ static void left_behind_is_killed(void **state)
 	assert_true(now_ms() - begin < 2000);
 	assert_int_equal(r.status, 0);
 	assert_string_equal(r.out, "done\n");
+	assert_true(is_dead(read_pid("pid")));
+}
+
+/* An action starts a service in the background, as init scripts do. */
+static void left_behind_stays_if_wanted(void **state)
+{
+	struct result r;
+	pid_t pid;
+
+	keeps_rest = true;
+	run(&r, "sleep 30 & echo $! >$(dirname $0)/pid");
+	assert_int_equal(r.status, 0);
+	pid = read_pid("pid");
+	usleep(50000);
+	assert_int_equal(kill(pid, 0), 0);
+	assert_false(is_dead(pid));
+	kill(pid, SIGKILL);
+	/* Its time is up: then nothing stays. */
+	assert_int_equal(start(&r, script("sleep 30 & echo $! >$(dirname $0)/pid; sleep 1000"), NULL, 300), 0);
+	wait_for(&r, 6000);
+	child_free(r.child);
+	settle(100);
+	keeps_rest = false;
+	assert_int_equal(r.ends, 1);
+	assert_int_equal(r.status, -1);
 	assert_true(is_dead(read_pid("pid")));
 }
 
@@ -543,6 +571,7 @@ int main(void)
 		cmocka_unit_test(nothing_inherited),
 		cmocka_unit_test(hang_is_killed),
 		cmocka_unit_test(left_behind_is_killed),
+		cmocka_unit_test(left_behind_stays_if_wanted),
 		cmocka_unit_test(daemon_stays),
 		cmocka_unit_test(flood_is_cut),
 		cmocka_unit_test(cannot_start),
