@@ -57,7 +57,7 @@ def test_repair(c):
         same([e[0] for e in events(c, *names, since=since, seen_by=2)],
              ["CHECK_FAILED", "REPAIR", "CHECK_OK"], "events")
         same([k["tries"] for k in node.json("checks")["checks"]], [0], "tries afterwards")
-    start = script(node, "start.sh", f"setsid {NGINX} </dev/null >/dev/null 2>&1 &\nsleep 0.3\n")
+    start = script(node, "start.sh", f"{NGINX} </dev/null >/dev/null 2>&1 &\n")
     with configured(c, {"check web-tcp": TCP["check web-tcp"] | {"action": "exec:" + start}}):
         wait(lambda: all_known(c), 10, "the checks to know")
         since = last_event(c, 2)
