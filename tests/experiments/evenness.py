@@ -37,7 +37,8 @@ def run(report, scale):
         requests = [sum(column(rows, "requests", i)) for i in range(3)]
         cpu, (failed, ms, worst) = mean_cpu(rows), answers(said)
         results[name] = {"requests": requests, "cpu": cpu, "failed": failed, "ms": ms, "worst": worst,
-                         "seconds": seconds, "std_cpu_per_second": windows(rows, "cpu"), "rows": rows}
+                         "seconds": seconds, "std_cpu_per_second": windows(rows, "cpu")}
+        report.csv(f"-{name.split(',')[0].replace(' ', '-')}.csv", rows)
         share = [r / sum(requests) for r in requests]
         table.append((name, " ".join(f"{100 * s:.1f}" for s in share), f"{100 * spread(share):.1f}",
                       f"{100 * statistics.pstdev(share):.1f}", " ".join(f"{100 * x:.0f}" for x in cpu),

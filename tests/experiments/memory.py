@@ -54,14 +54,16 @@ def one(policy, more, process_kib, seconds):
     limit = LIMIT_KIB << 10
     with cluster(2, service, memory=(limit, limit), cluster={"tiebreak": "lowest"},
                  monitors=("memory", "cpu")) as (c, found, _owner):
+        before = found[0].memory_used()
         ballast = c[1].popen([labs.PYTHON, "-c", BALLAST])
         found[0].add(ballast.pid)
         time.sleep(1.5)    # it takes its memory when it is in the group
+        ballast_kib = (found[0].memory_used() - before) >> 10
         w = Watch(c, found)
         warm, _ = w.ask(max(4, round(2 * INTERVAL * seconds / SECONDS)), RATE, MIX, seed=9)
         rows, said = w.ask(seconds, RATE, MIX, seed=3)
         stop(ballast)
-    return rows, said
+    return rows, said, ballast_kib
 
 
 def run(report, scale):
@@ -71,14 +73,14 @@ def run(report, scale):
     report.say(f"P, the memory of one CGI process, measured: {process:.0f} KB (paper: 3,500 KB).")
     table, results, plot = [], {}, {}
     for name, policy, more in WAYS:
-        rows, said = one(policy, more, process, seconds)
+        rows, said, ballast = one(policy, more, process, seconds)
         free = [[LIMIT_KIB - x for x in column(rows, "used_kib", i)] for i in range(2)]
         mean = [statistics.fmean(x) for x in free]
         diff = [a - b for a, b in zip(*free)]
         failed, ms, worst = answers(said)
         cgi = [sum(column(rows, "cgi", i)) for i in range(2)]
         results[name] = {"free_kib": mean, "difference": mean[0] - mean[1], "std_of_difference": statistics.pstdev(diff),
-                         "cgi": cgi, "failed": failed, "ms": ms, "seconds": seconds}
+                         "ballast_kib": ballast, "cgi": cgi, "failed": failed, "ms": ms, "seconds": seconds}
         paper = [f"{x:.1f}" for x in PAPER[name]] if name in PAPER else ["", "", ""]
         table.append((name, f"{mean[0]:.0f}", f"{mean[1]:.0f}", f"{mean[0] - mean[1]:+.0f}",
                       f"{statistics.pstdev(diff):.0f}", f"{cgi[0]} / {cgi[1]}", failed,
@@ -89,5 +91,7 @@ def run(report, scale):
     report.keep("ways", results)
     report.table(("weights", "free 1, KB", "free 2, KB", "difference", "its std", "CGI 1 / 2", "failed",
                   "paper: free 1", "free 2", "difference"), table)
+    report.say("What server 1 has in use besides: " +
+               ", ".join(f"{r['ballast_kib']}" for r in results.values()) + " KB in these runs.")
     svg.lines(report.plot(".svg", "difference of free memory over time"),
               "Free memory of server 1 less that of server 2", "seconds", "MiB", plot)
