@@ -33,6 +33,7 @@ struct monitor {
 	struct clusterd_inst *inst;
 	struct turn *turn;
 	int value;			/* -1: none yet */
+	unsigned int facts;		/* told by it: bits of enum clusterd_fact */
 	int64_t at, next;
 	char why[WHY_SIZE];
 };
@@ -45,6 +46,7 @@ struct check {
 	uint32_t timeout_ms;		/* of a look */
 	struct unit_restart *restart;	/* the action under way */
 	struct child *child;
+	uint32_t looks_before, late_before;	/* by another version of its section */
 	char why[WHY_SIZE];
 };
 
@@ -59,6 +61,7 @@ struct observe {
 	struct check *check[CHECKS_MAX];
 	struct sample sample;
 	int64_t sample_at;
+	bool load_known;		/* once, at least */
 	int64_t hold_until;		/* the group hears of us when the first looks are done; 0: it may */
 	bool conns_matter, conns_known;
 	int64_t conns_at;
@@ -145,9 +148,10 @@ static void monitor_report(void *arg, unsigned int tag, int value, const char *w
 
 static void monitor_fact(void *arg, unsigned int tag, enum clusterd_fact fact, uint64_t value)
 {
-	const struct monitor *m = arg;
+	struct monitor *m = arg;
 	struct sample *s = &m->turn->observe->sample;
 
+	m->facts |= 1u << fact;
 	switch (fact) {
 	case CLUSTERD_CPU_IDLE:
 		s->cpu_idle = value > 1000 ? 1000 : (uint16_t)value;
@@ -162,6 +166,21 @@ static void monitor_fact(void *arg, unsigned int tag, enum clusterd_fact fact, u
 		s->swapping = value > UINT16_MAX ? UINT16_MAX : (uint16_t)value;
 		break;
 	}
+}
+
+/*
+ * Whoever told them is silent or gone: nobody must stay without work for what was true once.  How idle the
+ * processors were is kept: a monitor of them needs two looks to tell, and none would read as "busy".
+ */
+static void forget_facts(struct observe *o, struct monitor *m)
+{
+	if (m->facts & 1u << CLUSTERD_MEM_FREE_KB)
+		o->sample.mem_free_kb = 0;
+	if (m->facts & 1u << CLUSTERD_BLOCKED)
+		o->sample.blocked = 0;
+	if (m->facts & 1u << CLUSTERD_SWAPPING)
+		o->sample.swapping = 0;
+	m->facts = 0;
 }
 
 static const struct clusterd_plugin *find(enum clusterd_kind kind, const char *type, const char *section)
@@ -202,40 +221,85 @@ static bool open_monitor(struct turn *t, const struct conf_monitor *c)
 	return true;
 }
 
-/* Nothing is configured: loads are worth being seen anyway. */
-static void default_monitor(struct turn *t)
+static void close_monitor(struct observe *o, struct monitor *m)
 {
-	static const struct conf_monitor cpu = {
-		.name = "cpu", .type = "cpu", .interval_ms = SAMPLE_MS, .weight = 100,
-	};
-
-	open_monitor(t, &cpu);
+	forget_facts(o, m);
+	host_close(m->inst);
+	free(m);
 }
 
-static void open_monitors(struct turn *t)
+/* The same section, wherever it stands in the file. */
+static bool same_monitor(const struct conf_monitor *a, const struct conf_monitor *b)
+{
+	struct conf_monitor x = *a;
+
+	for (unsigned int i = 0; i < x.n_options && i < b->n_options; i++)
+		x.option[i].line = b->option[i].line;
+	return !memcmp(&x, b, sizeof(x));
+}
+
+/* One that is the same just goes on: what it looks at is measured between two looks. */
+static void set_monitor(struct turn *t, const struct conf_monitor *c, struct monitor *old[], unsigned int n_old)
 {
 	struct observe *o = t->observe;
 
+	for (unsigned int i = 0; i < n_old; i++)
+		if (old[i] && same_monitor(&old[i]->conf, c)) {
+			o->monitor[o->n_monitors++] = old[i];
+			old[i] = NULL;
+			return;
+		}
+	if (!open_monitor(t, c))
+		log_msg(LOG_ERR, "plugin", "[monitor %s] is left out", c->name);
+}
+
+/* Policies of others may go by connections, too. */
+static bool by_connections(const char *policy)
+{
+	return strcmp(policy, "static") != 0 && strcmp(policy, "load") != 0 &&
+	       strcmp(policy, "memory-1") != 0 && strcmp(policy, "memory-2") != 0;
+}
+
+/* The memory policies would find all nodes alike, and say nothing. */
+static void say_blind(const struct turn *t, const char *type)
+{
+	bool has = !t->conf.n_monitors && !strcmp(type, "cpu");
+
+	for (unsigned int i = 0; i < t->conf.n_monitors; i++)
+		has |= !strcmp(t->conf.monitor[i].type, type);
+	for (unsigned int i = 0; i < t->conf.n_services && !has; i++)
+		if (!strncmp(t->conf.service[i].weights, "memory-", 7))
+			log_msg(LOG_WARNING, "plugin", "[service %s] weights: %s goes by what the monitor '%s' "
+				"tells, and this node has none: add [monitor %s]", t->conf.service[i].name,
+				t->conf.service[i].weights, type, type);
+}
+
+static void set_monitors(struct turn *t)
+{
+	/* Nothing is configured: loads are worth being seen anyway. */
+	static const struct conf_monitor cpu = {
+		.name = "cpu", .type = "cpu", .interval_ms = SAMPLE_MS, .weight = 100,
+	};
+	struct observe *o = t->observe;
+	struct monitor *old[MONITORS_MAX];
+	unsigned int n_old = o->n_monitors;
+
+	memcpy(old, o->monitor, sizeof(old));
+	o->n_monitors = 0;
 	o->conns_matter = false;
 	for (unsigned int i = 0; i < t->conf.n_monitors; i++) {
 		o->conns_matter |= !strcmp(t->conf.monitor[i].type, "conn");
-		if (!open_monitor(t, &t->conf.monitor[i]))
-			log_msg(LOG_ERR, "plugin", "[monitor %s] is left out", t->conf.monitor[i].name);
+		set_monitor(t, &t->conf.monitor[i], old, n_old);
 	}
 	if (!t->conf.n_monitors)
-		default_monitor(t);
+		set_monitor(t, &cpu, old, n_old);
+	for (unsigned int i = 0; i < n_old; i++)
+		if (old[i])
+			close_monitor(o, old[i]);
 	for (unsigned int i = 0; i < t->conf.n_services; i++)
-		o->conns_matter |= !strcmp(t->conf.service[i].weights, "wlc");
-}
-
-static void close_monitors(struct observe *o)
-{
-	for (; o->n_monitors; o->n_monitors--) {
-		struct monitor *m = o->monitor[o->n_monitors - 1];
-
-		host_close(m->inst);
-		free(m);
-	}
+		o->conns_matter |= by_connections(t->conf.service[i].weights);
+	say_blind(t, "memory");
+	say_blind(t, "cpu");
 }
 
 static void tick_monitors(struct observe *o, int64_t now)
@@ -250,19 +314,26 @@ static void tick_monitors(struct observe *o, int64_t now)
 	}
 }
 
-/* The busiest resource is what a node is short of: the mean would hide it. */
-static uint16_t busiest(const struct observe *o, int64_t now)
+/*
+ * The busiest resource is what a node is short of: the mean would hide it.  -1: no monitor says anything,
+ * which does not mean that the node is idle.
+ */
+static int busiest(struct observe *o, int64_t now)
 {
-	unsigned int load = 0;
+	int load = -1;
 
 	for (unsigned int i = 0; i < o->n_monitors; i++) {
-		const struct monitor *m = o->monitor[i];
+		struct monitor *m = o->monitor[i];
+		int counts = m->value * (int)m->conf.weight / 100;
 
-		if (m->value >= 0 && now - m->at <= STALE_LOOKS * (int64_t)m->conf.interval_ms &&
-		    (unsigned int)m->value * m->conf.weight / 100 > load)
-			load = (unsigned int)m->value * m->conf.weight / 100;
+		if (m->value < 0)
+			continue;
+		if (now - m->at > STALE_LOOKS * (int64_t)m->conf.interval_ms)
+			forget_facts(o, m);
+		else if (counts > load)
+			load = counts;
 	}
-	return (uint16_t)load;
+	return load;
 }
 
 static void count_connections(struct turn *t, int64_t now)
@@ -331,14 +402,21 @@ static void measure_traffic(struct turn *t, int64_t now)
 static void take_sample(struct turn *t, int64_t now)
 {
 	struct observe *o = t->observe;
+	int load;
 
 	if (!late(now, o->sample_at))
 		return;
 	o->sample_at = now + SAMPLE_MS;
 	count_connections(t, now);
 	measure_traffic(t, now);
-	o->sample.load = busiest(o, now);
-	agent_sample(t->agent, &o->sample, now);
+	load = busiest(o, now);
+	/* Else what was known last, or nothing: as an idle one, a node without eyes would draw work. */
+	if (load >= 0) {
+		o->sample.load = (uint16_t)load;
+		o->load_known = true;
+	}
+	if (o->load_known || o->conns_matter)
+		agent_sample(t->agent, &o->sample, now);
 }
 
 static int64_t host_connections(void *arg, const char *service)
@@ -476,29 +554,38 @@ static const struct health_ops health_ops = {
 	.event = op_health_event,
 };
 
-static struct check *open_check(struct turn *t, const struct conf_check *c)
+/* Who looks, by 'c' from now on.  False: there is nobody who could. */
+static bool open_look(struct check *k, const struct conf_check *c)
 {
+	struct turn *t = k->turn;
 	struct clusterd_option opt[REGISTRY_OPTIONS_MAX];
 	struct registry_buf buf;
 	char section[SECTION_TEXT];
-	struct check *k = calloc(1, sizeof(*k));
 	struct host_open p = { .section = section, .opt = opt, .report = check_report, .arg = k };
 	int service = conf_service_by_name(&t->conf, c->service);
 
+	host_close(k->inst);
+	k->inst = NULL;
+	k->conf = *c;
 	snprintf(section, sizeof(section), "check %s", c->name);
 	p.plugin = find(CLUSTERD_CHECK, c->type, section);
-	if (!k || !p.plugin || service < 0) {
-		free(k);
-		return NULL;
-	}
-	k->conf = *c;
-	k->turn = t;
+	if (!p.plugin || service < 0)
+		return false;
 	p.n_opt = registry_check_options(&t->conf, &k->conf, t->service[service].interface, &buf, opt);
-	if (host_open(t->observe->host, &k->inst, &p) == -ENOMEM) {
-		free(k);
+	return host_open(t->observe->host, &k->inst, &p) != -ENOMEM;
+}
+
+static struct check *open_check(struct turn *t, const struct conf_check *c)
+{
+	struct check *k = calloc(1, sizeof(*k));
+
+	if (!k)
 		return NULL;
-	}
-	return k;
+	k->turn = t;
+	if (open_look(k, c))
+		return k;
+	free(k);
+	return NULL;
 }
 
 /* The same section, wherever it stands in the file. */
@@ -532,6 +619,37 @@ static struct health_check health_of(const struct turn *t, const struct conf_che
 	};
 }
 
+/*
+ * The check of old[] that 'c' is about, no longer in there; its number in *number, -1: none.  One whose
+ * section has changed looks in another way, but what it knows stays, and so does the action under way: a
+ * service that is down must not get work because somebody edits its check.
+ */
+static struct check *take_over(struct turn *t, struct check *old[], unsigned int n_old,
+			       const struct conf_check *c, int *number)
+{
+	struct health_status s;
+	struct check *k;
+	unsigned int i = 0;
+
+	*number = -1;
+	while (i < n_old && (!old[i] || strcmp(old[i]->conf.name, c->name) != 0 ||
+			     strcmp(old[i]->conf.service, c->service) != 0))
+		i++;
+	if (i == n_old)
+		return NULL;
+	k = old[i];
+	if (!unchanged(&k->conf, c)) {
+		if (!open_look(k, c))
+			return NULL;
+		health_get(t->observe->health, i, &s);
+		k->looks_before = s.looks;
+		k->late_before = s.late;
+	}
+	old[i] = NULL;
+	*number = (int)i;
+	return k;
+}
+
 /* The checks of t->conf in place of what there is; those whose section is the same just go on. */
 static void set_checks(struct turn *t, int64_t now)
 {
@@ -544,16 +662,8 @@ static void set_checks(struct turn *t, int64_t now)
 	memcpy(old, o->check, sizeof(old));
 	for (unsigned int i = 0; i < t->conf.n_checks; i++) {
 		const struct conf_check *c = &t->conf.check[i];
-		struct check *k = NULL;
+		struct check *k = take_over(t, old, n_old, c, &keep[n]);
 
-		keep[n] = -1;
-		for (unsigned int j = 0; j < n_old; j++)
-			if (old[j] && unchanged(&old[j]->conf, c)) {
-				keep[n] = (int)j;
-				k = old[j];
-				old[j] = NULL;
-				break;
-			}
 		if (!k)
 			k = open_check(t, c);
 		if (!k) {
@@ -625,7 +735,7 @@ int observe_open(struct turn *t)
 		return err;
 	}
 	notify_set(o->notify, t->conf.notify);
-	open_monitors(t);
+	set_monitors(t);
 	set_checks(t, now_ms());
 	agent_hold(t->agent, true);
 	o->hold_until = now_ms() + HOLD_MS;
@@ -638,7 +748,8 @@ void observe_close(struct turn *t)
 
 	if (!o)
 		return;
-	close_monitors(o);
+	while (o->n_monitors)
+		close_monitor(o, o->monitor[--o->n_monitors]);
 	for (unsigned int i = 0; i < o->n_checks; i++)
 		close_check(o->check[i]);
 	peercheck_close(o->peer);
@@ -655,8 +766,7 @@ void observe_reconf(struct turn *t)
 	struct observe *o = t->observe;
 
 	notify_set(o->notify, t->conf.notify);
-	close_monitors(o);
-	open_monitors(t);
+	set_monitors(t);
 	set_checks(t, now_ms());
 }
 
@@ -731,6 +841,8 @@ unsigned int observe_checks(const struct turn *t, struct ctl_check *out, unsigne
 			.open = host_is_open(k->inst), .cpu_us = host_cpu_us(k->inst),
 		};
 		health_get(o->health, i, &out[i].health);
+		out[i].health.looks -= k->looks_before;
+		out[i].health.late -= k->late_before;
 	}
 	return o->n_checks;
 }

@@ -20,7 +20,10 @@ int observe_prepare(struct turn *t);
 /* Opens monitors and checks of t->conf; the agent and t->event are there.  0 or -errno, logged. */
 int observe_open(struct turn *t);
 void observe_close(struct turn *t);
-/* After a reload: t->conf has the new monitors and checks; unchanged ones go on as they are. */
+/*
+ * After a reload: t->conf has the new monitors and checks; unchanged ones go on as they are, changed
+ * monitors begin anew, changed checks look in another way but keep their verdict and their action.
+ */
 void observe_reconf(struct turn *t);
 int64_t observe_deadline(const struct turn *t);
 void observe_tick(struct turn *t, int64_t now);

@@ -27,7 +27,8 @@ import sandbox                      # noqa: E402
 
 MODULES = ("test_lab", "test_traffic", "test_planned", "test_fault", "test_group", "test_input",
            "test_two", "test_doctor", "test_ways", "test_moves",
-           "test_rehash", "test_packets", "test_sched", "test_mac", "test_mixed", "test_load", "test_health", "test_health2")
+           "test_rehash", "test_packets", "test_sched", "test_mac", "test_mixed", "test_load", "test_health", "test_health2",
+           "test_observe")
 
 
 class TooLong(Exception):
