@@ -108,6 +108,8 @@ three() {
 }
 three '[monitor mine]' 'type = nonsense' >"$dir/plug.ini"
 try 2 'plug.ini:[0-9: ]*.monitor mine. type: .*nonsense' check "$dir/plug.ini"
+three '[monitor conn]' 'service = wub' 'capacity = 9' >"$dir/plug.ini"
+try 2 'plug.ini:[0-9]*: .monitor conn. service: there is no section .service wub.' check "$dir/plug.ini"
 three '[check a]' 'service = web' 'type = broken' >"$dir/plug.ini"
 try 2 'plug.ini:[0-9: ]*.check a. type: .*check-broken.so' check "$dir/plug.ini"
 three '[check a]' 'service = web' 'type = tcp' 'nonsense = 1' >"$dir/plug.ini"

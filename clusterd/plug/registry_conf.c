@@ -90,6 +90,24 @@ static bool check_section(enum clusterd_kind kind, const char *type, const char 
 	return false;
 }
 
+/* Plugins do not know the services: one that does not exist would be a monitor that never says a thing. */
+static bool check_service(const struct conf *c, const struct conf_monitor *m, const char *section,
+			  struct conf_errors *errs)
+{
+	unsigned int i;
+
+	for (i = 0; i < m->n_options; i++) {
+		if (strcmp(m->type, "conn") != 0 || strcmp(m->option[i].key, "service") != 0 ||
+		    conf_service_by_name(c, m->option[i].value) >= 0)
+			continue;
+		conf_errors_add(errs, m->option[i].line, section, "service",
+				"there is no section [service %s]; give the name of a service",
+				m->option[i].value);
+		return false;
+	}
+	return true;
+}
+
 bool registry_check_conf(const struct conf *c, struct conf_errors *errs)
 {
 	struct clusterd_option opt[REGISTRY_OPTIONS_MAX];
@@ -105,6 +123,7 @@ bool registry_check_conf(const struct conf *c, struct conf_errors *errs)
 		snprintf(section, sizeof(section), "monitor %s", m->name);
 		n = registry_monitor_options(m, opt);
 		ok &= check_section(CLUSTERD_MONITOR, m->type, section, opt, n, m->option, m->n_options, errs);
+		ok &= check_service(c, m, section, errs);
 	}
 	for (i = 0; i < c->n_checks; i++) {
 		const struct conf_check *k = &c->check[i];
