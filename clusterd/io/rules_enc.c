@@ -419,8 +419,8 @@ static const char *expr_name(enum rules_expr_op op)
 		return "target";
 	case EXPR_RESET:
 		return "reject";
-	case EXPR_REDIRECT:
-		return "redir";
+	case EXPR_DNAT_PORT:
+		return "nat";
 	case EXPR_NOTRACK:
 		return "notrack";
 	}
@@ -599,8 +599,10 @@ static bool fill_expr(struct nftnl_expr *x, const struct rules_expr *e)
 		nftnl_expr_set_u32(x, NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_TCP_RST);
 		nftnl_expr_set_u8(x, NFTNL_EXPR_REJECT_CODE, 0);
 		break;
-	case EXPR_REDIRECT:
-		nftnl_expr_set_u32(x, NFTNL_EXPR_REDIR_REG_PROTO_MIN, e->reg);
+	case EXPR_DNAT_PORT:
+		nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
+		nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_FAMILY, e->key);
+		nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_REG_PROTO_MIN, e->reg);
 		break;
 	case EXPR_NOTRACK:
 		break;		/* has no attributes */

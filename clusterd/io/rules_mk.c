@@ -402,9 +402,10 @@ void mk_reset(struct rules_mk *b)
 	mk_expr(b, &(struct rules_expr){ .op = EXPR_RESET });
 }
 
-void mk_redirect(struct rules_mk *b, uint8_t port)
+void mk_dnat_port(struct rules_mk *b, bool v4, uint8_t port)
 {
-	mk_expr(b, &(struct rules_expr){ .op = EXPR_REDIRECT, .reg = port });
+	mk_expr(b, &(struct rules_expr){ .op = EXPR_DNAT_PORT, .reg = port,
+					 .key = v4 ? NFPROTO_IPV4 : NFPROTO_IPV6 });
 }
 
 void mk_notrack(struct rules_mk *b)

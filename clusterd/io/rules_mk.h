@@ -98,8 +98,11 @@ void mk_lower_mss(struct rules_mk *b, uint16_t mss);
 void mk_queue(struct rules_mk *b, uint16_t first, uint16_t n, bool xt);
 /* Answers with a TCP reset, and drops. */
 void mk_reset(struct rules_mk *b);
-/* In a nat chain: to the port (network order) in 'port' of this machine. */
-void mk_redirect(struct rules_mk *b, uint8_t port);
+/*
+ * In a nat chain: to the port (network order) in 'port', of the same address.  nft's "redirect" takes an
+ * address of the interface instead, and drops the packet if that (a tunnel, say) has none.
+ */
+void mk_dnat_port(struct rules_mk *b, bool v4, uint8_t port);
 /* Before conntrack (priority raw): it will not look at the packet. */
 void mk_notrack(struct rules_mk *b);
 

@@ -362,8 +362,8 @@ const char *rules_obj_module(const struct rules_plan *p, const struct rules_obj 
 			return "nft_ct, nf_conntrack";
 		case EXPR_RESET:
 			return "nft_reject_inet, nft_reject";
-		case EXPR_REDIRECT:
-			return "nft_redir, nf_nat";
+		case EXPR_DNAT_PORT:
+			return "nft_nat, nf_nat";
 		case EXPR_DUP:
 			return o->family == RULES_IP ? "nft_dup_ipv4, nf_dup_ipv4" :
 			       "nft_dup_ipv6, nf_dup_ipv6";
@@ -425,8 +425,8 @@ static void print_expr_more(const struct rules_expr *e, FILE *out)
 		fputs(" [notrack]", out);
 	else if (e->op == EXPR_RESET)
 		fputs(" [reset]", out);
-	else if (e->op == EXPR_REDIRECT)
-		fprintf(out, " [redirect to port r%u]", r);
+	else if (e->op == EXPR_DNAT_PORT)
+		fprintf(out, " [dnat %s to port r%u]", e->key == NFPROTO_IPV4 ? "ip" : "ip6", r);
 	else
 		fprintf(out, " [queue %u-%u%s]", e->offset, e->offset + e->len - 1u,
 			e->op == EXPR_QUEUE ? "" : " xt");
@@ -520,7 +520,7 @@ static void print_expr(const struct rules_expr *e, FILE *out)
 	case EXPR_QUEUE:
 	case EXPR_QUEUE_XT:
 	case EXPR_RESET:
-	case EXPR_REDIRECT:
+	case EXPR_DNAT_PORT:
 	case EXPR_NOTRACK:
 		print_expr_more(e, out);
 		break;

@@ -102,7 +102,7 @@ enum rules_expr_op {
 	EXPR_QUEUE,		/* numbers offset .. offset + len - 1, by CPU, no bypass */
 	EXPR_QUEUE_XT,		/* the same by xt_NFQUEUE through nft_compat (target revision 3) */
 	EXPR_RESET,		/* a TCP reset to the sender; the packet is dropped */
-	EXPR_REDIRECT,		/* nat chains: to port reg of this machine */
+	EXPR_DNAT_PORT,		/* nat chains: to port reg of the same address; key = NFPROTO_* */
 	EXPR_NOTRACK,		/* conntrack leaves the packet alone */
 };
 

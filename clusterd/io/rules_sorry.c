@@ -78,7 +78,7 @@ static void redirect_rules(struct rules_mk *b, unsigned int i, const struct rule
 			continue;
 		match(b, i, &s->conf->port[k], v4);
 		mk_imm(b, REG(0), &port, 2);
-		mk_redirect(b, REG(0));
+		mk_dnat_port(b, v4, REG(0));
 	}
 }
 

@@ -136,6 +136,20 @@ static void check_new(int family, enum outcome wanted, const char *what)
 	end(fd, at);
 }
 
+/* The interface has no address of its own, as a tunnel's end. */
+static void check_no_address(void)
+{
+	enter(NODE);
+	/* The client's Ethernet address is not asked for meanwhile: there is no address to ask from. */
+	MUST("m=$(ip neigh show 10.77.0.9 dev eth0 | grep -o '..:..:..:..:..:..'); [ \"$m\" ] && "
+	     "ip addr del 10.77.0.1/24 dev eth0; ip route add 10.77.0.0/24 dev eth0; "
+	     "ip neigh replace 10.77.0.9 lladdr $m dev eth0 nud permanent");
+	check_new(AF_INET, SORRY_SERVED, "sorry = redirect, no address on the interface");
+	enter(NODE);
+	MUST("ip neigh change 10.77.0.9 dev eth0 nud stale; ip route del 10.77.0.0/24 dev eth0; "
+	     "ip addr add 10.77.0.1/24 dev eth0");
+}
+
 void check_sorry(int family)
 {
 	static const struct { enum rules_sorry sorry; enum outcome wanted; const char *what; } c[] = {
@@ -166,6 +180,8 @@ void check_sorry(int family)
 		enter(NODE);
 		ok(sh("nft list ruleset 2>/dev/null | grep -q sorry") == none, "... its rules are %s",
 		   none ? "gone" : "there");
+		if (c[i].sorry == RULES_SORRY_REDIRECT && family == AF_INET)
+			check_no_address();
 		/* This node's own checks must see the service as it is. */
 		fd = call(NODE, family, 0);
 		ok(outcome(family, fd, &at) == SERVED, "... this node itself is served");
