@@ -3,8 +3,8 @@
  * Monitor 'exec': a program says how loaded the node is.
  *
  * The first line that it prints is a whole number, 0 to 1000, and after a blank whatever should be shown
- * with it.  It ends with status 0, before the next look is due.  Anything else is logged and
- * reports nothing: the last value gets old.
+ * with it.  It ends with status 0, before the next look is due.  Anything else is logged, once until it
+ * changes, and reports nothing: the last value gets old.
  */
 
 #include <sys/wait.h>
@@ -13,8 +13,11 @@
 
 #define ARGS_MAX 4
 
+#define NONSENSE (-2)		/* besides what waitpid(2) says, and -1 */
+
 struct exec {
 	struct mon m;
+	int trouble;			/* as it has been logged; 0: none */
 	char *argv[ARGS_MAX + 2];
 };
 
@@ -90,13 +93,11 @@ static void exec_start(void *priv, int timeout_ms)
 {
 	struct exec *x = priv;
 	const char *argv[ARGS_MAX + 2] = { NULL };
-	int r;
 
 	for (unsigned int i = 0; x->argv[i]; i++)
 		argv[i] = x->argv[i];
-	r = x->m.host->run(x->m.inst, argv, NULL, timeout_ms > 0 ? timeout_ms : 1000);
-	if (r < 0 && r != -EBUSY)	/* the one before is still to be killed: it has its own log line */
-		x->m.host->log(x->m.inst, LOG_ERR, "%s: %s", argv[0], strerror(-r));
+	/* If it cannot be started the host has said so; one that still runs has a log line coming. */
+	x->m.host->run(x->m.inst, argv, NULL, timeout_ms > 0 ? timeout_ms : 1000);
 }
 
 /* The line at 's', without what a terminal or the log could stumble over. */
@@ -122,6 +123,25 @@ static bool parse(const char *out, int *value, char *why, size_t size)
 	return true;
 }
 
+static void say(struct exec *x, int trouble, const char *line)
+{
+	const char *path = x->argv[0];
+
+	if (trouble == x->trouble)
+		return;
+	x->trouble = trouble;
+	if (trouble == -1)
+		x->m.host->log(x->m.inst, LOG_ERR, "%s took too long and was killed", path);
+	else if (trouble == NONSENSE)
+		x->m.host->log(x->m.inst, LOG_ERR,
+			       "%s: its first line must be a number from 0 to 1000 and a text, not '%.60s'",
+			       path, line);
+	else if (WIFSIGNALED(trouble))
+		x->m.host->log(x->m.inst, LOG_ERR, "%s was ended by signal %d", path, WTERMSIG(trouble));
+	else
+		x->m.host->log(x->m.inst, LOG_ERR, "%s ended with status %d", path, WEXITSTATUS(trouble));
+}
+
 static void exec_done(void *priv, int status, const char *out, size_t size)
 {
 	struct exec *x = priv;
@@ -129,19 +149,14 @@ static void exec_done(void *priv, int status, const char *out, size_t size)
 	int value;
 
 	(void)size;
-	if (status == -1)
-		x->m.host->log(x->m.inst, LOG_ERR, "%s took too long and was killed", x->argv[0]);
-	else if (WIFSIGNALED(status))
-		x->m.host->log(x->m.inst, LOG_ERR, "%s was ended by signal %d", x->argv[0], WTERMSIG(status));
-	else if (!WIFEXITED(status) || WEXITSTATUS(status))
-		x->m.host->log(x->m.inst, LOG_ERR, "%s ended with status %d", x->argv[0], WEXITSTATUS(status));
-	else if (parse(out, &value, why, sizeof(why)))
+	if (status) {
+		say(x, status, NULL);
+	} else if (parse(out, &value, why, sizeof(why))) {
+		x->trouble = 0;
 		mon_report(&x->m, value, why);
-	else {
+	} else {
 		copy_line(why, sizeof(why), out);
-		x->m.host->log(x->m.inst, LOG_ERR,
-			       "%s: its first line must be a number from 0 to 1000 and a text, not '%.60s'",
-			       x->argv[0], why);
+		say(x, NONSENSE, why);
 	}
 }
 

@@ -44,7 +44,7 @@ struct clusterd_inst {
 	unsigned int depth;		/* callbacks of the plugin that we are in */
 	bool doomed;			/* closed from within one of them */
 	int start_again;		/* started from within one of them, with this timeout; 0: no */
-	int open_error;			/* what was last said about it */
+	int open_error, run_error;	/* what was last said about it; about its program */
 	bool said_blocked, said_range;
 
 	struct watch watch[WATCHES_MAX];
@@ -321,9 +321,10 @@ static int offer_run(struct clusterd_inst *inst, const char *const argv[], const
 	if (!inst->ops->done || inst->doomed)
 		return -EINVAL;
 	r = child_run(&inst->child, &p);
-	if (r < 0)
+	if (r < 0 && r != inst->run_error)	/* once, not once per look */
 		offer_log(inst, LOG_ERR, "%.200s cannot be run: %s", argv[0] ? argv[0] : "",
 			  child_error_str(argv[0] ? argv[0] : "", r));
+	inst->run_error = r;
 	return r;
 }
 

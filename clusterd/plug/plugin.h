@@ -107,7 +107,7 @@ struct clusterd_host {
 	 * the instance is closed; what it leaves behind in the group is killed when it ends.  Of what
 	 * it prints the first 4096 bytes count: the rest is cut off, it goes on.  ops->done() tells the
 	 * end.  One at a time per instance.  0, -EBUSY, -EINVAL, -ENOENT, -EACCES, ...: done() is not
-	 * called, and the log has said why.
+	 * called, and the log has said why, once until it succeeds.
 	 */
 	int (*run)(struct clusterd_inst *inst, const char *const argv[], const char *const env[],
 		   int timeout_ms);

@@ -578,6 +578,7 @@ static void programs(void **state)
 	assert_int_equal(probe.status, -1);
 	log_begin();
 	assert_int_equal(probe.host->run(inst, (const char *const[]){ "/no/such", NULL }, NULL, 50), -ENOENT);
+	assert_int_equal(probe.host->run(inst, (const char *const[]){ "/no/such", NULL }, NULL, 50), -ENOENT);
 	assert_int_equal(count(log_end(), "check web: /no/such cannot be run: it does not exist"), 1);
 	assert_int_equal(probe.dones, 2);
 	host_close(inst);
