@@ -104,7 +104,9 @@ static void note_sorry(struct agent *a, const struct repl_note *n)
 			    a->p.service_name[n->n]);
 	else
 		agent_event(a, LOG_NOTICE, "SORRY_END", ABOUT(.service = OF_SERVICE(n->n)),
-			    "%s has nodes that are fit again", a->p.service_name[n->n]);
+			    repl_online(a->repl) ? "%s has nodes that are fit again" :
+			    "%s has no nodes at all, nobody is turned away any more",
+			    a->p.service_name[n->n]);
 }
 
 void fitness_note(struct agent *a, const struct repl_note *n)
