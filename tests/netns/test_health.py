@@ -409,12 +409,14 @@ def test_health_sched(c):
         # Dead: its connections end, those of others do not, whoever directs them.
         with Watched(c) as w:
             w.mark()
-            c[2].signal_nginx(signal.SIGKILL)
-            wait(lambda: health(c, "n2") == "down", 10, "n2 to be down")
+            c[2].signal_nginx(signal.SIGSTOP)
+            wait(lambda: health(c, "n2") == "down", 10, "n2 to be down", every=0.02)
+            down = time.monotonic()
             time.sleep(1)
-        in_time(c, w, "n2", "stopped, least-conn")
+        in_time(c, w, "n2", "hung, least-conn")
         w.others_untouched("n2")
-        c[2].start_nginx()
+        connections_end(w.held, "n2", w.t0, down + 0.3 * SLOW)
+        c[2].signal_nginx(signal.SIGCONT)
         wait(lambda: health(c, "n2") == "up", 10, "n2 to be fit")
         with Watched(c) as w:
             w.mark()
