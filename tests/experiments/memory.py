@@ -85,7 +85,8 @@ def run(report, scale):
         table.append((name, f"{mean[0]:.0f}", f"{mean[1]:.0f}", f"{mean[0] - mean[1]:+.0f}",
                       f"{statistics.pstdev(diff):.0f}", f"{cgi[0]} / {cgi[1]}", failed,
                       *paper))
-        plot[name] = [(r["t"] - rows[0]["t"], d / 1024) for r, d in zip(rows, diff)]
+        plot[name] = [(r["t"] - rows[0]["t"], statistics.fmean(diff[max(0, i - INTERVAL + 1):i + 1]) / 1024)
+                      for i, r in enumerate(rows)][INTERVAL - 1:]
         report.csv(f"-{policy}{'-r20' if more else ''}.csv", rows)
     report.keep("process_kib", process)
     report.keep("ways", results)
@@ -94,4 +95,4 @@ def run(report, scale):
     report.say("What server 1 has in use besides: " +
                ", ".join(f"{r['ballast_kib']}" for r in results.values()) + " KB in these runs.")
     svg.lines(report.plot(".svg", "difference of free memory over time"),
-              "Free memory of server 1 less that of server 2", "seconds", "MiB", plot)
+              "Free memory of server 1 less that of server 2", "seconds", f"MiB, mean of {INTERVAL} s", plot)

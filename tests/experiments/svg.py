@@ -5,7 +5,7 @@ import math
 from xml.sax.saxutils import escape
 
 COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#edae49", "#8d5a97", "#5c5c5c", "#00798c", "#a44a3f")
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 400, 70, 170, 40, 50
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 800, 400, 70, 220, 40, 50
 
 
 def ticks(low, high, n=6):
