@@ -68,6 +68,7 @@ STAGES = (
     ("announce_kernel", 60, "$BUILD/tests/announce_kernel"),
     ("group_kernel", 120, "$BUILD/tests/group_kernel"),
     ("probe_kernel", 60, "$BUILD/tests/probe_kernel"),
+    ("sockets_kernel", 60, "$BUILD/tests/sockets_kernel"),
     # Every way in and on, with the tunnels that only this kernel has.
     ("cluster", 240, "/usr/bin/python3 -u tests/netns/run.py test_way_"),
 )
