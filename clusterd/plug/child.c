@@ -21,6 +21,8 @@
 
 #define ENV_MAX 64
 #define TURN_BYTES 65536	/* taken from one pipe at once: a flood must not hold the loop */
+#define TURNS 4			/* and so often ... */
+#define TURNS_US 50000		/* ... in that time: a flood must not cost a processor either */
 #define CHUNK 8192
 #define LINE_MAX_LEN 400
 
@@ -392,6 +394,7 @@ static int add_sources(struct child *c, const struct child_params *p)
 			return r;
 		/* After everything else that is ready: a flood waits, not the cluster. */
 		sd_event_source_set_priority(c->source[which], SD_EVENT_PRIORITY_NORMAL + 10);
+		sd_event_source_set_ratelimit(c->source[which], TURNS_US, TURNS);
 	}
 	return sd_event_add_time_relative(p->event, &c->timeout, CLOCK_MONOTONIC,
 					  (uint64_t)p->timeout_ms * 1000, 1000, on_timeout, c);

@@ -385,7 +385,7 @@ static void flood_is_cut(void **state)
 	ticks = 0;
 	worst = 0;
 	assert_true(sd_event_add_time_relative(event, &tick, CLOCK_MONOTONIC, 5000, 1000, on_tick, NULL) >= 0);
-	assert_int_equal(start(&r, script("head -c 100000000 /dev/zero | tr '\\0' x; head -c 1000000 /dev/zero | tr '\\0' e >&2"),
+	assert_int_equal(start(&r, script("head -c 10000000 /dev/zero | tr '\\0' x; head -c 1000000 /dev/zero | tr '\\0' e >&2"),
 			       NULL, 20000), 0);
 	wait_for(&r, 20000);
 	sd_event_source_disable_unref(tick);
@@ -399,6 +399,27 @@ static void flood_is_cut(void **state)
 	assert_true(ticks > 2);
 	assert_true(worst < 300);
 	child_free(r.child);
+}
+
+/* One that never ends costs little more than one that sleeps. */
+static void flood_is_cheap(void **state)
+{
+	struct timespec before, after;
+	struct result r;
+	int64_t ms;
+
+	log_setup(LOG_ERR, false);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+	assert_int_equal(start(&r, script("yes e >&2"), NULL, 1000), 0);
+	wait_for(&r, 20000);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+	log_setup(LOG_INFO, false);
+	assert_int_equal(r.status, -1);
+	ms = (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
+	print_message("# flood: a second of it took %d ms\n", (int)ms);
+	assert_true(ms < 200);
+	child_free(r.child);
+	settle(50);		/* the loop buries it */
 }
 
 static void cannot_start(void **state)
@@ -574,6 +595,7 @@ int main(void)
 		cmocka_unit_test(left_behind_stays_if_wanted),
 		cmocka_unit_test(daemon_stays),
 		cmocka_unit_test(flood_is_cut),
+		cmocka_unit_test(flood_is_cheap),
 		cmocka_unit_test(cannot_start),
 		cmocka_unit_test(freed_while_it_runs),
 		cmocka_unit_test(freed_in_done),
