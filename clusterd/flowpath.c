@@ -139,7 +139,7 @@ static void set_table(struct turn *t)
 		table.directors = 1;
 	table.give_up_ms = GIVE_UP_MS;
 	/* A daemon that has crashed may come back and know them. */
-	if (repl_count(agent_repl(t->agent), PHASE_GRACE, NOBODY, NOBODY))
+	if (repl_awaits(agent_repl(t->agent), NOBODY))
 		table.give_up_ms += t->conf.grace_ms;
 	for (unsigned int i = 0; i < t->conf.n_services; i++) {
 		struct queue_service *s = &table.service[i];

@@ -187,7 +187,7 @@ void agent_apply(struct agent *a, const struct msg *m, int64_t now)
 /* Crashed, and its connections wait for it. */
 static bool awaited(const struct agent *a, unsigned int id)
 {
-	return repl_count(a->repl, PHASE_GRACE, NOBODY, id) ||
+	return repl_awaits(a->repl, id) ||
 	       (mask_has(repl_mixed(a->repl), id) && repl_get_node(a->repl, id)->state != NODE_ONLINE);
 }
 

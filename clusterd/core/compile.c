@@ -34,6 +34,8 @@ static struct bucket_action inherit(const struct repl *r, const struct repl_buck
 	if ((k->phase == PHASE_ADOPT || k->phase == PHASE_DRAIN) && k->other != self &&
 	    !mask_has(lost, k->other))
 		return act(BUCKET_ADOPTING, k->other);
+	if (k->third && k->third != self)
+		return act(BUCKET_ADOPTING, NOBODY);
 	return act(BUCKET_MINE, NOBODY);
 }
 
@@ -82,6 +84,8 @@ struct bucket_action compile_bucket(const struct repl *r, unsigned int service, 
 		return mixed(self, to);
 	if (to == self && k->owner != self)
 		return inherit(r, k, self, lost);
+	if (k->third == self)	/* back for its connections, and not its turn yet */
+		return act(BUCKET_DRAINING, to);
 	if (k->owner != self && k->other != self)
 		return act(BUCKET_FOREIGN, to);
 	return party(r, k, k->owner == self, to, lost);

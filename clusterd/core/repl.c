@@ -164,6 +164,20 @@ uint32_t repl_count(const struct repl *r, enum repl_phase phase, unsigned int ow
 	return n;
 }
 
+bool repl_awaits(const struct repl *r, unsigned int id)
+{
+	for (unsigned int s = 0; s < r->p.n_services; s++)
+		for (uint32_t b = 0; b < r->layout.buckets; b++) {
+			const struct repl_bucket *k = &r->bucket[s][b];
+
+			unsigned int who = k->phase == PHASE_GRACE ? k->other : k->third;
+
+			if (who && (id == NOBODY || who == id))
+				return true;
+		}
+	return false;
+}
+
 uint32_t repl_owned(const struct repl *r, unsigned int service, unsigned int owner)
 {
 	uint32_t n = 0;
@@ -248,10 +262,43 @@ static void await_return(struct repl_bucket *k, unsigned int owner, unsigned int
 }
 
 /* The other party keeps its connections until they end. */
-static void let_drain(const struct repl *r, struct repl_bucket *k, unsigned int owner)
+static void let_drain(const struct repl *r, struct repl_bucket *k, unsigned int owner,
+		      unsigned int third)
 {
 	*k = (struct repl_bucket){ .owner = (uint8_t)owner, .other = k->other, .phase = PHASE_DRAIN,
+				   .third = third == owner ? NOBODY : (uint8_t)third,
 				   .since = (uint32_t)r->epoch };
+}
+
+/* DRAIN, and 'other' has no connections any more: one more may. */
+static void end_drain(const struct repl *r, struct repl_bucket *k, unsigned int owner)
+{
+	unsigned int third = k->third;
+
+	if (!third || third == owner) {
+		settle(k, owner);
+	} else if (r->node[third].state == NODE_ONLINE && owner) {
+		k->other = (uint8_t)third;
+		let_drain(r, k, owner, NOBODY);
+	} else {
+		await_return(k, owner, third);
+	}
+}
+
+/* ADOPT or DRAIN: the owner is gone, and has connections like 'other'. */
+static void drain_without_owner(struct repl *r, unsigned int service, uint32_t b, bool crash)
+{
+	struct repl_bucket *k = &r->bucket[service][b];
+	unsigned int heir = repl_heir(r, service, b, 0);
+
+	if (crash)
+		k->third = k->owner;
+	if (heir == NOBODY)
+		settle(k, heir);
+	else if (heir == k->other)
+		end_drain(r, k, heir);
+	else
+		let_drain(r, k, heir, k->third);
 }
 
 /* One bucket after the failure of 'gone', which is not in r->alive[service] any more. */
@@ -261,6 +308,10 @@ static bool bucket_without(struct repl *r, unsigned int service, uint32_t b, uns
 	struct repl_bucket *k = &r->bucket[service][b];
 	unsigned int owner = k->owner, other = k->other;
 
+	if (k->third == gone && !crash) {	/* its machine is gone now; it is no other party */
+		k->third = NOBODY;
+		return true;
+	}
 	if (owner != gone && other != gone)
 		return false;
 	switch ((enum repl_phase)k->phase) {
@@ -272,7 +323,7 @@ static bool bucket_without(struct repl *r, unsigned int service, uint32_t b, uns
 			if (crash)
 				await_return(k, heir, gone);
 			else if (k->flows && heir != other && heir != NOBODY)
-				let_drain(r, k, heir);
+				let_drain(r, k, heir, NOBODY);
 			else
 				settle(k, heir);
 		} else if (k->flows && crash) {	/* it was coming back for its connections */
@@ -291,18 +342,12 @@ static bool bucket_without(struct repl *r, unsigned int service, uint32_t b, uns
 		return true;
 	case PHASE_ADOPT:
 	case PHASE_DRAIN:
-		if (owner == gone) {
-			unsigned int heir = repl_heir(r, service, b, 0);
-
-			if (heir == other || heir == NOBODY)
-				settle(k, heir);
-			else
-				let_drain(r, k, heir);
-		} else if (crash) {
+		if (owner == gone)
+			drain_without_owner(r, service, b, crash);
+		else if (crash)
 			await_return(k, owner, gone);
-		} else {
-			settle(k, owner);
-		}
+		else
+			end_drain(r, k, owner);
 		return true;
 	case PHASE_GRACE:
 		/* It was back, but its buckets were not given back yet. */
@@ -525,6 +570,7 @@ static void apply_plan(struct repl *r, const struct msg *m, struct repl_fx *fx)
 				continue;
 			n++;
 			k->flows = k->phase != PHASE_STABLE;
+			k->third = NOBODY;
 			k->other = (uint8_t)to;
 			k->phase = PHASE_PREPARE;
 		}
@@ -590,7 +636,7 @@ static int apply_drained(struct repl *r, const struct msg *m, struct repl_fx *fx
 		    (k->phase != PHASE_DRAIN && k->phase != PHASE_GRACE) ||
 		    (int32_t)((uint32_t)m->u.drained.epoch - k->since) < 0)
 			continue;
-		settle(k, k->owner);
+		end_drain(r, k, k->owner);
 		n++;
 	}
 	if (n) {
@@ -609,11 +655,17 @@ static void apply_grace_end(struct repl *r, const struct msg *m, struct repl_fx 
 	if (r->node[id].state == NODE_ONLINE)
 		return;
 	for (unsigned int s = 0; s < r->p.n_services; s++)
-		for (uint32_t b = 0; b < r->layout.buckets; b++)
-			if (r->bucket[s][b].phase == PHASE_GRACE && r->bucket[s][b].other == id) {
-				settle(&r->bucket[s][b], r->bucket[s][b].owner);
-				n++;
-			}
+		for (uint32_t b = 0; b < r->layout.buckets; b++) {
+			struct repl_bucket *k = &r->bucket[s][b];
+
+			if (k->phase == PHASE_GRACE && k->other == id)
+				settle(k, k->owner);
+			else if (k->third == id)
+				k->third = NOBODY;
+			else
+				continue;
+			n++;
+		}
 	if (mask_has(r->mixed, id)) {
 		repl_layout_without(r, id, false);
 		fx->changed = true;

@@ -23,6 +23,10 @@
  *   other: -         new                  new               old                old                -
  *
  *   GRACE: owner is the heir of 'other', which crashed and may come back for its connections.
+ *   A new owner that crashes during ADOPT or DRAIN is the 'third', for the old one has connections too
+ *   and the heir can ask only one: when the old one is DRAINED or gone, 'third' is 'other' of GRACE,
+ *   or of DRAIN if it is back.  Nobody resets its connections meanwhile; where packets are handed on,
+ *   only those that come in at 'third' itself reach it.  A second crash forgets the first one's.
  *   PLAN takes two more ways: GRACE --> PREPARE when 'other' is back, and DRAIN --> PREPARE when the
  *   service at the owner is not fit any more, and at 'other' it is: 'other' gets the bucket back.
  *
@@ -93,6 +97,7 @@ struct repl_node {
 struct repl_bucket {
 	uint8_t owner, other;
 	uint8_t phase;			/* enum repl_phase */
+	uint8_t third;			/* DRAIN: was owner, crashed, may have live flows as well; NOBODY */
 	bool flows;			/* PREPARE, HANDOFF: 'other' has live flows, crashed or not drained */
 	bool idle;			/* STABLE: its owner said so; the next plan takes these first, and forgets */
 	uint32_t since;			/* epoch (low bits) of entering DRAIN */
@@ -224,6 +229,8 @@ uint64_t repl_plan_ack(const struct repl *r);
 uint64_t repl_plan_acks(const struct repl *r);
 /* Buckets (all services) in 'phase' with that owner / that other; NOBODY: any. */
 uint32_t repl_count(const struct repl *r, enum repl_phase phase, unsigned int owner, unsigned int other);
+/* Does a bucket wait for the connections of 'id' (NOBODY: of any), which crashed and may be back by now? */
+bool repl_awaits(const struct repl *r, unsigned int id);
 uint32_t repl_owned(const struct repl *r, unsigned int service, unsigned int owner);
 uint32_t repl_moving(const struct repl *r, unsigned int service);	/* not STABLE */
 uint32_t repl_draining(const struct repl *r, unsigned int service);	/* of these: DRAIN */

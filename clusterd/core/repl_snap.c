@@ -6,7 +6,7 @@
 #include "core/repl_priv.h"
 #include "util/buf.h"
 
-#define SNAPSHOT_VERSION 3
+#define SNAPSHOT_VERSION 4
 
 uint64_t repl_mix(uint64_t h, uint64_t v)
 {
@@ -91,8 +91,8 @@ uint64_t repl_digest(const struct repl *r)
 			const struct repl_bucket *k = &r->bucket[s][b];
 
 			h = repl_mix(h, (uint64_t)k->owner | (uint64_t)k->other << 8 |
-				   (uint64_t)k->phase << 16 | (uint64_t)k->flows << 24 |
-				   (uint64_t)k->idle << 25 | (uint64_t)k->since << 32);
+				   (uint64_t)k->third << 16 | (uint64_t)k->phase << 24 |
+				   (uint64_t)k->flows << 28 | (uint64_t)k->idle << 29 | (uint64_t)k->since << 32);
 		}
 	return h;
 }
@@ -205,6 +205,7 @@ size_t repl_save(const struct repl *r, uint8_t *buf, size_t size)
 			buf_put8(&w, (uint8_t)(k->phase | k->flows << 4 | k->idle << 5));
 			if (k->phase != PHASE_STABLE) {
 				buf_put8(&w, k->other);
+				buf_put8(&w, k->third);
 				buf_put32(&w, k->since);
 			}
 		}
@@ -257,9 +258,11 @@ static void load_bucket(struct repl_bucket *k, struct buf_r *b, unsigned int n_n
 	k->idle = f >> 5 & 1;
 	if (k->phase != PHASE_STABLE) {
 		k->other = buf_get8(b);
+		k->third = buf_get8(b);
 		k->since = buf_get32(b);
 	}
-	*bad |= k->owner > n_nodes || k->other > n_nodes || k->phase >= PHASES_N || f > 63;
+	*bad |= k->owner > n_nodes || k->other > n_nodes || k->third > n_nodes ||
+		k->phase >= PHASES_N || f > 63;
 }
 
 static bool load_rehash(struct repl *r, struct buf_r *b)
@@ -368,6 +371,8 @@ static bool holders_sound(const struct repl *r, uint64_t online)
 /* Between two plans a bucket only waits for a node that crashed. */
 static bool bucket_sound(const struct repl *r, const struct repl_bucket *k)
 {
+	if (k->third && (k->phase != PHASE_DRAIN || k->third == k->owner || k->third == k->other))
+		return false;
 	if (r->rehash_phase != REHASH_NONE)
 		return (k->phase == PHASE_STABLE || k->phase == PHASE_GRACE) && !k->idle;
 	return !k->idle || (k->phase == PHASE_STABLE && k->owner != NOBODY);

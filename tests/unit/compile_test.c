@@ -75,6 +75,116 @@ static void returning_node_arrives_for_its_connections_and_the_heir_keeps_off_th
 	repl_free(r);
 }
 
+/* A draining bucket whose heir is the old owner, or is not. */
+static uint32_t drains(const struct repl *r, bool to_old)
+{
+	for (uint32_t b = 0; b < BUCKETS; b++) {
+		const struct repl_bucket *k = repl_get_bucket(r, 0, b);
+
+		if (k->phase == PHASE_DRAIN &&
+		    (repl_heir(r, 0, b, node_bit(k->owner)) == k->other) == to_old)
+			return b;
+	}
+	fail_msg("no such bucket");
+	return 0;
+}
+
+static void one_drained(struct repl *r, uint32_t b)
+{
+	uint8_t bits[BUCKETS / 8] = { 0 };
+
+	bits[b / 8] = (uint8_t)(1u << (b % 8));
+	apply(r, drained(repl_get_bucket(r, 0, b)->other, 0, repl_epoch(r), bits));
+}
+
+static void is_bucket(const struct repl *r, uint32_t b, enum repl_phase p, const unsigned int who[3])
+{
+	const struct repl_bucket *k = repl_get_bucket(r, 0, b);
+
+	assert_int_equal(k->phase, p);
+	assert_int_equal(k->owner, who[0]);
+	assert_int_equal(k->other, who[1]);
+	assert_int_equal(k->third, who[2]);
+}
+
+/* Both the old owner and the new one have connections when the new one crashes. */
+static void crash_in_the_middle_of_a_drain_forgets_neither_of_them(void **state)
+{
+	static uint8_t snapshot[BUCKETS_MAX];
+	(void)state;
+	for (unsigned int back = 0; back < 3; back++) {	/* not; before DRAINED; after it */
+		struct repl *r = in_phase(PHASE_DRAIN), *copy = fresh();
+		uint32_t b = drains(r, false), easy = drains(r, true);
+		unsigned int nu = repl_get_bucket(r, 0, b)->owner, old = repl_get_bucket(r, 0, b)->other;
+		unsigned int other = repl_get_bucket(r, 0, easy)->other;
+		unsigned int heir = repl_heir(r, 0, b, node_bit(nu));
+		size_t n;
+
+		apply(r, fail_of(r, nu, FAIL_CRASH));
+		is_bucket(r, easy, PHASE_GRACE, (unsigned int[]){ other, nu, NOBODY });
+		is_bucket(r, b, PHASE_DRAIN, (unsigned int[]){ heir, old, nu });
+		assert_true(repl_awaits(r, nu) && repl_awaits(r, NOBODY) && !repl_awaits(r, old));
+		check(r, b, heir, 0, D, old);
+		check(r, b, old, 0, R, heir);
+		check(r, b, old, node_bit(heir), repl_heir(r, 0, b, node_bit(heir)) == old ? D : R,
+		      repl_heir(r, 0, b, node_bit(heir)) == old ? NOBODY :
+		      repl_heir(r, 0, b, node_bit(heir)));
+		n = repl_save(r, snapshot, sizeof(snapshot));
+		assert_int_equal(repl_load(copy, snapshot, n), 0);
+		is_bucket(copy, b, PHASE_DRAIN, (unsigned int[]){ heir, old, nu });
+		assert_true(repl_digest(copy) == repl_digest(r));
+		if (back == 1) {
+			apply(r, ready_as(nu, nu * 100 + 1, false));
+			check(r, b, nu, 0, R, heir);
+			one_drained(r, b);
+			is_bucket(r, b, PHASE_DRAIN, (unsigned int[]){ heir, nu, NOBODY });
+			check(r, b, nu, 0, R, heir);
+			check(r, b, heir, 0, D, nu);
+			one_drained(r, b);
+		} else if (back == 2) {
+			one_drained(r, b);
+			is_bucket(r, b, PHASE_GRACE, (unsigned int[]){ heir, nu, NOBODY });
+			check(r, b, heir, 0, D, NOBODY);
+			apply(r, ready_as(nu, nu * 100 + 1, false));
+			check(r, b, nu, 0, R, heir);
+			one_drained(r, b);
+		} else {
+			apply(r, grace_end(nu));
+			assert_false(repl_awaits(r, nu) || repl_awaits(r, NOBODY));
+			is_bucket(r, b, PHASE_DRAIN, (unsigned int[]){ heir, old, NOBODY });
+			one_drained(r, b);
+		}
+		is_bucket(r, b, PHASE_STABLE, (unsigned int[]){ heir, NOBODY, NOBODY });
+		check(r, b, heir, 0, M, NOBODY);
+		repl_free(copy);
+		repl_free(r);
+	}
+}
+
+static void whose_machine_is_gone_is_no_third(void **state)
+{
+	(void)state;
+	for (enum fail_kind why = FAIL_LEASE; why <= FAIL_SELF; why++) {
+		struct repl *r = in_phase(PHASE_DRAIN);
+		uint32_t b = drains(r, false);
+		unsigned int nu = repl_get_bucket(r, 0, b)->owner, old = repl_get_bucket(r, 0, b)->other;
+		unsigned int heir = repl_heir(r, 0, b, node_bit(nu));
+
+		apply(r, fail_of(r, nu, FAIL_CRASH));
+		apply(r, ready_as(nu, nu * 100 + 1, false));
+		apply(r, fail_of(r, nu, why));
+		is_bucket(r, b, PHASE_DRAIN,
+			  (unsigned int[]){ heir, old, why == FAIL_CRASH ? nu : NOBODY });
+		/* the old owner goes first: then it is its turn */
+		apply(r, fail_of(r, old, FAIL_LEASE));
+		if (why == FAIL_CRASH)
+			is_bucket(r, b, PHASE_GRACE, (unsigned int[]){ heir, nu, NOBODY });
+		else
+			is_bucket(r, b, PHASE_STABLE, (unsigned int[]){ heir, NOBODY, NOBODY });
+		repl_free(r);
+	}
+}
+
 static void node_that_is_not_admitted_takes_nothing(void **state)
 {
 	(void)state;
@@ -241,6 +351,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_phase_gives_owner_and_other_their_state_and_all_others_nothing),
 		cmocka_unit_test(returning_node_arrives_for_its_connections_and_the_heir_keeps_off_them),
+		cmocka_unit_test(crash_in_the_middle_of_a_drain_forgets_neither_of_them),
+		cmocka_unit_test(whose_machine_is_gone_is_no_third),
 		cmocka_unit_test(node_that_is_not_admitted_takes_nothing),
 		cmocka_unit_test(unowned_buckets_are_nobodys),
 		cmocka_unit_test(heir_of_a_lost_owner_acts_without_a_word_from_the_group),
