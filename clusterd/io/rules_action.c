@@ -9,6 +9,7 @@
  *   sI_for<to>  announce, route  from a peer: drop; else fwd to   the same
  *   sI_ado<to>                 accept                           sI_chk<to>
  *   sI_to<to>                  fwd to                           sI_chk<to>
+ *   sI_gave<to> announce, route  from <to>: drop; else fwd to     sI_chk<to>
  *   sI_arr<to>                 from <to>: accept; else fwd to   sI_chk<to>
  *   sI_none                    drop                             check
  *   sI_ado0                    accept                           check, or sI_old4/6
@@ -19,7 +20,9 @@
  * sI_to<to> drops what any peer handed over, sI_arr<to> drops what <to> has not.
  *
  * Three hops at most: the front, the owner to be, the old owner and back to the owner to be, which may
- * take new flows only from the old one's hand (sI_arr, sI_to).  What is mid-stream never goes back.
+ * take new flows only from the old one's hand (sI_arr, sI_to).  What is mid-stream never goes back, nor
+ * does anything once the new owner takes it by itself (sI_gave): if each believes that the other has the
+ * bucket, because one of them is not up to date, nothing is to go to and fro between them.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -42,6 +45,12 @@ static bool keeps_to(const struct rules_service *s)
 	return build_handed(s) || build_scheduled(s);
 }
 
+/* Is draining another thing here than leaving, or than the same for all? */
+static bool draining_differs(const struct rules_service *s)
+{
+	return build_handed(s) != build_scheduled(s);
+}
+
 uint16_t rules_code(const struct rules_service *s, const struct bucket_action *a)
 {
 	switch ((enum bucket_state)a->state) {
@@ -54,8 +63,7 @@ uint16_t rules_code(const struct rules_service *s, const struct bucket_action *a
 	case BUCKET_ADOPTING:
 		return (uint16_t)(0x300 + (keeps_to(s) ? a->to : NOBODY));
 	case BUCKET_DRAINING:
-		/* a code of its own where it is not the same as leaving, and not the same for all */
-		if (!build_handed(s) && build_scheduled(s))
+		if (draining_differs(s))
 			return (uint16_t)(0x500 + a->to);
 		return (uint16_t)(0x100 + (keeps_to(s) ? a->to : NOBODY));
 	case BUCKET_LEAVING:
@@ -333,6 +341,21 @@ static void leaving_new(struct rules_mk *b, unsigned int i, const struct rules_s
 	mk_go(b, chain(fwd, i, "fwd", p->id));
 }
 
+static void draining_new(struct rules_mk *b, unsigned int i, const struct rules_service *s,
+			 const struct rules_peer *p, bool syn)
+{
+	char fwd[OBJ_NAME];
+	unsigned int k;
+
+	for (k = 0; k < build_ways(s, p); k++) {
+		start(b, syn);
+		build_from(b, i, s, p, k);
+		build_drop(b, i);
+	}
+	start(b, syn);
+	mk_go(b, chain(fwd, i, "fwd", p->id));
+}
+
 static void arriving_new(struct rules_mk *b, unsigned int i, const struct rules_service *s,
 			 const struct rules_peer *p, bool syn)
 {
@@ -389,6 +412,14 @@ static void peer_chains(struct rules_mk *b, unsigned int i, const struct rules_s
 	leaving_new(b, i, s, p, false);
 	element(b, s, i, BUCKET_LEAVING, p->id, name);
 	element_mid(b, s, i, BUCKET_LEAVING, p->id, chk);
+	if (build_handed(s) && draining_differs(s)) {
+		mk_chain(b, chain(name, i, "gave", p->id));
+		draining_new(b, i, s, p, true);
+		tcp_goes(b, chk);
+		draining_new(b, i, s, p, false);
+		element(b, s, i, BUCKET_DRAINING, p->id, name);
+		element_mid(b, s, i, BUCKET_DRAINING, p->id, chk);
+	}
 	mk_chain(b, chain(name, i, "arr", p->id));
 	arriving_new(b, i, s, p, true);
 	tcp_goes(b, chk);
@@ -427,7 +458,7 @@ bool build_has_old(const struct rules_service *s)
 static void unknown_elements(struct rules_mk *b, unsigned int i, const struct rules_service *s)
 {
 	static const uint8_t states[] = {
-		BUCKET_LEAVING, BUCKET_ARRIVING, BUCKET_ADOPTING, BUCKET_FOREIGN,
+		BUCKET_LEAVING, BUCKET_DRAINING, BUCKET_ARRIVING, BUCKET_ADOPTING, BUCKET_FOREIGN,
 	};
 	uint64_t used[BUCKET_STATES_N] = { 0 };
 	char none[OBJ_NAME], ado[OBJ_NAME];
@@ -442,9 +473,11 @@ static void unknown_elements(struct rules_mk *b, unsigned int i, const struct ru
 		if (a->to >= 1 && a->to <= NODES_MAX && a->state < BUCKET_STATES_N)
 			used[a->state] |= node_bit(a->to);
 	}
-	if (keeps_to(s))
+	if (keeps_to(s) && !draining_differs(s))
 		used[BUCKET_LEAVING] |= used[BUCKET_DRAINING];
-	else
+	if (!build_handed(s) || !draining_differs(s))
+		used[BUCKET_DRAINING] = 0;
+	if (!keeps_to(s))
 		used[BUCKET_ADOPTING] = 0;
 	if (!build_handed(s))
 		used[BUCKET_FOREIGN] = 0;
@@ -482,6 +515,10 @@ void build_actions(struct rules_mk *b, unsigned int i, const struct rules_servic
 	element(b, s, i, BUCKET_ARRIVING, NOBODY, name);
 	element_mid(b, s, i, BUCKET_LEAVING, NOBODY, "check");
 	element_mid(b, s, i, BUCKET_ARRIVING, NOBODY, "check");
+	if (build_handed(s) && draining_differs(s)) {
+		element(b, s, i, BUCKET_DRAINING, NOBODY, name);
+		element_mid(b, s, i, BUCKET_DRAINING, NOBODY, "check");
+	}
 	if (build_has_old(s)) {
 		old_chain(b, i, s, true);
 		old_chain(b, i, s, false);

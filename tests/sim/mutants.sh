@@ -114,6 +114,11 @@ mutant "a survivor of a hand-over goes by heir()" repl.c \
 	'/^bool repl_inherits/,/^}/s/return k->other == self;/return is_heir(r, service, b, self, lost);/' 430 200 rehash-loss
 mutant "no grace for a crashed daemon" repl.c \
 	'/^static void await_return/,/^}/s/\? PHASE_GRACE : PHASE_STABLE/? PHASE_STABLE : PHASE_STABLE/; /^static void await_return/,/^}/s/\.other = \(uint8_t\)crashed/.other = 0/' 1 100 crash-restart
+mutant "a new owner that crashes in the middle of a drain is not awaited" repl.c \
+	'/^static void drain_without_owner/,/^}/s/if \(crash\)/if (false)/' 1 100 move-crash
+mutant "the end of a drain forgets the third" repl.c \
+	'/^static void end_drain/,/^}/s/if \(!third \|\|/if (true ||/' 1 100 move-crash
+unit_mutant "the third is not let in before its turn" compile.c 's/if \(k->third == self\)/if (false)/' compile
 mutant "steps are told before the kernel has them" agent.c \
 	'/^static void tick_plan_steps/,/^}/s/a->installed != a->version/false/' 1 200 flap-all planned
 mutant "ACK without a lease" agent.c \
@@ -134,6 +139,8 @@ mutant "a new owner does not hand what it does not know to the old one" compile.
 	'/^static unsigned int knower/,/^}/s/return k->other &&/return false \&\& k->other \&\&/' 1 100 planned
 mutant "what a new owner hands to the old one is dropped there" sim/packet.c \
 	's/return FORWARD;/return from == a->to ? DROP : FORWARD;/' 1 100 planned
+mutant "each hands to the other what it gets from it" sim/packet.c \
+	's/return from && from == a->to \? DROP : FORWARD;/return FORWARD;/' 3043 1 rehash-loss
 mutant "a new owner takes what anybody hands it" sim/packet.c \
 	's/return from && from == a->to \? ACCEPT : FORWARD;/return ACCEPT;/' 1 100 planned
 mutant "a VIP waits for a plan to get another holder" repl.c \

@@ -48,8 +48,9 @@ static enum verdict decide_syn(const struct bucket_action *a, unsigned int from)
 	case BUCKET_FOREIGN:
 		return from ? DROP : FORWARD;
 	case BUCKET_LEAVING:	/* even back: it takes the SYN only from us as yet */
-	case BUCKET_DRAINING:
 		return FORWARD;
+	case BUCKET_DRAINING:	/* it takes SYNs by itself, or is not up to date */
+		return from && from == a->to ? DROP : FORWARD;
 	case BUCKET_ARRIVING:
 		return from && from == a->to ? ACCEPT : FORWARD;
 	case BUCKET_STATES_N:
