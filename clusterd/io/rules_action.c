@@ -10,6 +10,7 @@
  *   sI_ado<to>                 accept                           sI_chk<to>
  *   sI_to<to>                  fwd to                           sI_chk<to>
  *   sI_gave<to> announce, route  from <to>: drop; else fwd to     sI_chk<to>
+ *                                (two layouts: from a peer)
  *   sI_arr<to>                 from <to>: accept; else fwd to   sI_chk<to>
  *   sI_none                    drop                             check
  *   sI_ado0                    accept                           check, or sI_old4/6
@@ -37,6 +38,11 @@
 bool build_handed(const struct rules_service *s)
 {
 	return s->conf->dispatch != DISPATCH_FLOOD;
+}
+
+bool build_has_old(const struct rules_service *s)
+{
+	return s->old.owner && build_handed(s);
 }
 
 /* Do the codes say 'to' of every state? */
@@ -341,15 +347,20 @@ static void leaving_new(struct rules_mk *b, unsigned int i, const struct rules_s
 	mk_go(b, chain(fwd, i, "fwd", p->id));
 }
 
+/*
+ * While the layout changes nothing moves, and yet all but the owner are draining: as what a peer hands
+ * to a node that is not the owner is final else, it is here.
+ */
 static void draining_new(struct rules_mk *b, unsigned int i, const struct rules_service *s,
 			 const struct rules_peer *p, bool syn)
 {
+	const struct rules_peer *from = build_has_old(s) ? NULL : p;
 	char fwd[OBJ_NAME];
 	unsigned int k;
 
-	for (k = 0; k < build_ways(s, p); k++) {
+	for (k = 0; k < build_ways(s, from); k++) {
 		start(b, syn);
-		build_from(b, i, s, p, k);
+		build_from(b, i, s, from, k);
 		build_drop(b, i);
 	}
 	start(b, syn);
@@ -447,11 +458,6 @@ static void old_chain(struct rules_mk *b, unsigned int i, const struct rules_ser
 	mk_verdict(b, NF_ACCEPT);	/* no flooded frame: its packet type is right already */
 	mk_rule(b);
 	mk_go(b, "check");
-}
-
-bool build_has_old(const struct rules_service *s)
-{
-	return s->old.owner && build_handed(s);
 }
 
 /* Codes whose 'to' no chain is for: elements only, as far as there are such buckets. */

@@ -347,6 +347,19 @@ static void check_old(int family)
 	commit();
 	f = look(&p, 1);
 	ok(f.to == 3, "%s: old table: by address and port (%s)", name(family), text(&f));
+	all(BUCKET_DRAINING, 2);
+	p.flags = SYN;
+	p.from = 3;
+	p.tunnel = conf.redirect != REDIRECT_DIRECT;
+	f = look(&p, 1);
+	ok(f.foreign == 1 && !f.to, "%s: old table: a new connection that a peer handed over ends (%s)",
+	   name(family), text(&f));
+	p.from = CLIENT_ID;
+	p.tunnel = false;
+	f = look(&p, 1);
+	ok(f.to == 2, "%s: old table: a client's goes on (%s)", name(family), text(&f));
+	p.flags = ACK;
+	all(BUCKET_ADOPTING, NOBODY);
 	service.old.owner = NULL;
 	commit();
 	f = look(&p, 1);

@@ -140,7 +140,9 @@ mutant "a new owner does not hand what it does not know to the old one" compile.
 mutant "what a new owner hands to the old one is dropped there" sim/packet.c \
 	's/return FORWARD;/return from == a->to ? DROP : FORWARD;/' 1 100 planned
 mutant "each hands to the other what it gets from it" sim/packet.c \
-	's/return from && from == a->to \? DROP : FORWARD;/return FORWARD;/' 3043 1 rehash-loss
+	's/return from && \(two_layouts \|\| from == a->to\) \? DROP : FORWARD;/return FORWARD;/' 3043 1 rehash-loss
+mutant "three hand to each other while the layout changes" sim/packet.c \
+	's/\(two_layouts \|\| from == a->to\)/from == a->to/' 493 1 rehash-loss
 mutant "a new owner takes what anybody hands it" sim/packet.c \
 	's/return from && from == a->to \? ACCEPT : FORWARD;/return ACCEPT;/' 1 100 planned
 mutant "a VIP waits for a plan to get another holder" repl.c \

@@ -39,7 +39,7 @@ static unsigned int old_owner(const struct sim *s, const struct node *n, unsigne
 
 enum verdict { DROP, ACCEPT, CHECK, CHECK_ELSE, FORWARD };
 
-static enum verdict decide_syn(const struct bucket_action *a, unsigned int from)
+static enum verdict decide_syn(const struct bucket_action *a, unsigned int from, bool two_layouts)
 {
 	switch ((enum bucket_state)a->state) {
 	case BUCKET_MINE:
@@ -49,8 +49,9 @@ static enum verdict decide_syn(const struct bucket_action *a, unsigned int from)
 		return from ? DROP : FORWARD;
 	case BUCKET_LEAVING:	/* even back: it takes the SYN only from us as yet */
 		return FORWARD;
-	case BUCKET_DRAINING:	/* it takes SYNs by itself, or is not up to date */
-		return from && from == a->to ? DROP : FORWARD;
+	/* The new owner takes SYNs by itself, or is not up to date; nothing moves while the layout changes. */
+	case BUCKET_DRAINING:
+		return from && (two_layouts || from == a->to) ? DROP : FORWARD;
 	case BUCKET_ARRIVING:
 		return from && from == a->to ? ACCEPT : FORWARD;
 	case BUCKET_STATES_N:
@@ -97,7 +98,8 @@ struct walk packet_walk(struct sim *s, unsigned int service, uint32_t key, unsig
 			a.to = (uint8_t)old_owner(s, n, service, key);
 		if (a.to == w.at)
 			a.to = NOBODY;
-		v = knower ? decide_mid(&a, from) : n->k[service].freeze ? DROP : decide_syn(&a, from);
+		v = knower ? decide_mid(&a, from) : n->k[service].freeze ? DROP :
+		    decide_syn(&a, from, n->k[service].old_buckets != 0);
 		if (v == ACCEPT && leased) {
 			w.fate = !knower || knower == w.at ? FATE_SERVED : FATE_RESET;
 			return w;

@@ -172,9 +172,10 @@ static void test_handed(void **state)
 	live(&b, &s);
 	assert_int_equal(rules_plan_diff(&d, &a, &b), 0);
 	assert_false(d.rebuild);
-	assert_int_equal(ops(&d, VERB_FLUSH, OBJ_CHAIN, NULL), 4 + 1 + 2);
+	assert_int_equal(ops(&d, VERB_FLUSH, OBJ_CHAIN, NULL), 4 + 1 + 2 + 1);
 	assert_int_equal(ops(&d, VERB_FLUSH, OBJ_CHAIN, "s0_4"), 1);
 	assert_int_equal(ops(&d, VERB_FLUSH, OBJ_CHAIN, "s0_ado0"), 1);
+	assert_int_equal(ops(&d, VERB_FLUSH, OBJ_CHAIN, "s0_gave2"), 1);
 	assert_int_equal(ops(&d, VERB_DEL, OBJ_SET, "s0_o"), 1);
 	rules_diff_free(&d);
 	rules_plan_free(&a);
