@@ -110,8 +110,8 @@ mutant "PREPARE does not wait for everybody" repl.c \
 	'/^static void advance_plan/,/^}/s/if \(online & ~r->acks\)/if (false)/' 800 600 flap-all move-loss
 mutant "an heir who knows of the move takes the bucket" repl.c \
 	's/return k->other == self && is_heir/return is_heir/' 1 1000 move-loss
-mutant "a survivor of a hand-over goes by heir()" repl.c \
-	'/^bool repl_inherits/,/^}/s/return k->other == self;/return is_heir(r, service, b, self, lost);/' 430 200 rehash-loss
+unit_mutant "a survivor of a hand-over goes by heir()" repl.c \
+	'/^bool repl_inherits/,/^}/s/return k->other == self;/return is_heir(r, service, b, self, lost);/' compile
 mutant "no grace for a crashed daemon" repl.c \
 	'/^static void await_return/,/^}/s/\? PHASE_GRACE : PHASE_STABLE/? PHASE_STABLE : PHASE_STABLE/; /^static void await_return/,/^}/s/\.other = \(uint8_t\)crashed/.other = 0/' 1 100 crash-restart
 mutant "a new owner that crashes in the middle of a drain is not awaited" repl.c \
