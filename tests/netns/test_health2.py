@@ -433,7 +433,6 @@ def owners(c):
 @case(conf=CONF)
 def test_health_plan(c):
     """'plan drain' and 'plan weight' say exactly what the order then does, and do nothing themselves."""
-    before = owners(c)
     for order, undo in (("drain n2", "undrain n2"), ("weight n3 30", "weight n3 auto")):
         wait(c.even, 10, "even shares")
         before = owners(c)
@@ -442,11 +441,10 @@ def test_health_plan(c):
         time.sleep(0.3)
         same(owners(c), before, "owners after the dry run")
         c[1].ctl(order)
-        plan = c[1].status()["cluster"]["plan"]
         wait(lambda: owners(c) != before and c[1].status()["cluster"]["moving"] == 0, 10, "the order's end")
         after = owners(c)
         moved = collections.Counter((s, a, b) for s in before for a, b in zip(before[s], after[s]) if a != b)
-        expect(planned and moved == planned, f"'{order}' was planned as {planned} and did {dict(moved)} ({plan})")
+        expect(planned and moved == planned, f"'{order}' was planned as {planned} and did {dict(moved)}")
         c[1].ctl(undo)
     wait(c.even, 10, "even shares")
 
@@ -490,7 +488,7 @@ def test_peer_check(c):
         time.sleep(1.5 * SLOW)
     took = w.outage("n2")
     note(c, f"seen by the neighbour: {took:.1f} s")
-    expect(took < 5 * SLOW, f"clients of n2 waited {took:.1f} s")
+    expect(took < 6 * SLOW, f"clients of n2 waited {took:.1f} s")
     w.others_untouched("n2")
     w.one_speaker([(2, w.t0, FOREVER)])
     same(events(c, "SERVICE_DOWN", "SERVICE_WORKS", since=since), [("SERVICE_DOWN", "n2", "n3", "web")], "events")
