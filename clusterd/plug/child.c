@@ -21,7 +21,9 @@
 
 #define ENV_MAX 64
 #define TURN_BYTES 65536	/* taken from one pipe at once: a flood must not hold the loop */
-#define TURNS 4			/* and so often ... */
+#define LINES_BYTES (1 << 20)	/* of stderr, in which lines are looked for and counted */
+#define FREE_BYTES (16 << 20)	/* of a pipe, as fast as they come; beyond that ... */
+#define TURNS 4			/* ... so often ... */
 #define TURNS_US 50000		/* ... in that time: a flood must not cost a processor either */
 #define CHUNK 8192
 #define LINE_MAX_LEN 400
@@ -50,6 +52,8 @@ struct child {
 	size_t size;
 	char line[LINE_MAX_LEN + 1];	/* of stderr, not complete yet */
 	size_t len;
+	size_t taken[2];		/* bytes */
+	bool slow[2];			/* more than FREE_BYTES */
 };
 
 enum { OUT, ERR };
@@ -104,7 +108,7 @@ static void take(struct child *c, int which, const char *data, size_t size)
 		c->size += size;
 		return;
 	}
-	for (i = 0; i < size; i++) {
+	for (i = 0; i < size && c->taken[ERR] <= LINES_BYTES; i++) {
 		if (data[i] == '\n' || c->len == LINE_MAX_LEN)
 			line_end(c);
 		if (data[i] != '\n')
@@ -118,6 +122,14 @@ static void close_pipe(struct child *c, int which)
 	if (c->fd[which] >= 0)
 		close(c->fd[which]);
 	c->fd[which] = -1;
+}
+
+static void slow_down(struct child *c, int which)
+{
+	if (c->slow[which] || !c->source[which] || c->taken[which] <= FREE_BYTES)
+		return;
+	c->slow[which] = true;
+	sd_event_source_set_ratelimit(c->source[which], TURNS_US, TURNS);
 }
 
 static void read_pipe(struct child *c, int which)
@@ -136,6 +148,7 @@ static void read_pipe(struct child *c, int which)
 		}
 		take(c, which, chunk, (size_t)n);
 		sum += (size_t)n;
+		c->taken[which] += (size_t)n;
 		if ((size_t)n < sizeof(chunk))
 			return;
 	}
@@ -144,8 +157,10 @@ static void read_pipe(struct child *c, int which)
 static int on_pipe(sd_event_source *s, int fd, uint32_t revents, void *arg)
 {
 	struct child *c = arg;
+	int which = fd == c->fd[OUT] ? OUT : ERR;
 
-	read_pipe(c, fd == c->fd[OUT] ? OUT : ERR);
+	read_pipe(c, which);
+	slow_down(c, which);
 	return 0;
 }
 
@@ -394,7 +409,6 @@ static int add_sources(struct child *c, const struct child_params *p)
 			return r;
 		/* After everything else that is ready: a flood waits, not the cluster. */
 		sd_event_source_set_priority(c->source[which], SD_EVENT_PRIORITY_NORMAL + 10);
-		sd_event_source_set_ratelimit(c->source[which], TURNS_US, TURNS);
 	}
 	return sd_event_add_time_relative(p->event, &c->timeout, CLOCK_MONOTONIC,
 					  (uint64_t)p->timeout_ms * 1000, 1000, on_timeout, c);

@@ -385,7 +385,7 @@ static void flood_is_cut(void **state)
 	ticks = 0;
 	worst = 0;
 	assert_true(sd_event_add_time_relative(event, &tick, CLOCK_MONOTONIC, 5000, 1000, on_tick, NULL) >= 0);
-	assert_int_equal(start(&r, script("head -c 10000000 /dev/zero | tr '\\0' x; head -c 1000000 /dev/zero | tr '\\0' e >&2"),
+	assert_int_equal(start(&r, script("head -c 20000000 /dev/zero | tr '\\0' x; head -c 1000000 /dev/zero | tr '\\0' e >&2"),
 			       NULL, 20000), 0);
 	wait_for(&r, 20000);
 	sd_event_source_disable_unref(tick);
