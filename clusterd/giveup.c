@@ -24,6 +24,18 @@ static bool gives_up(const struct turn *t, unsigned int service)
 	return down_here(t, service) && !repl_sorry(r, service) && !repl_old_layout(r);
 }
 
+/* The node's own connections to the VIP, over lo, are its own business. */
+static bool is_own(const struct turn *t, unsigned int service, const struct addr *client)
+{
+	const struct conf_service *c = &t->conf.service[service];
+	const struct link *l = &t->ap.link[service];
+
+	for (unsigned int i = 0; i < c->n_vips; i++)
+		if (!addr_cmp(&c->vip[i], client))
+			return true;
+	return !addr_cmp(&l->addr4, client) || !addr_cmp(&l->addr6, client);
+}
+
 /* With a scheduler all connections of the service that end here are this node's own matter. */
 static bool is_given_up(void *arg, const struct addr *client, uint16_t port)
 {
@@ -33,6 +45,8 @@ static bool is_given_up(void *arg, const struct addr *client, uint16_t port)
 	const struct rules_service *s = &t->service[w->service];
 	const struct repl_bucket *k;
 
+	if (is_own(t, w->service, client))
+		return false;
 	if (t->conf.service[w->service].sched != SCHED_HASH)
 		return true;
 	k = repl_get_bucket(r, w->service, jhash_bucket(client, port, s->hash == HASH_SOURCE_PORT,

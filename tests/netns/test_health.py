@@ -148,9 +148,16 @@ def connections_end(recs, name, t0, until):
            f"{until - t0:.2f} s: {few(left.items())}")
 
 
+def own_connections(node):
+    """Of programs of this node to the VIP that do nothing: they are the node's own business."""
+    return len(node.run("ss -Htnp state established dst 10.77.0.250:80 | grep '\"bash\"'", check=False).stdout.splitlines())
+
+
 @case(conf=CONF, timeout=120)
 def test_health_hung(c):
     """nginx hangs (SIGSTOP): in time as well; its connections are reset, clients do not wait; back at SIGCONT."""
+    own = [c[2].popen(["bash", "-c", "exec 3<>/dev/tcp/10.77.0.250/80; sleep 60; :"]) for _ in range(8)]
+    wait(lambda: own_connections(c[2]) == len(own), 5, "n2's own connections")
     with configured(c, HTTP | TCP):
         wait(lambda: all_known(c), 10, "the checks to know")
         hold = c.load("hold", conns=1200, interval=60)    # idle: 20 more each second
@@ -165,6 +172,9 @@ def test_health_hung(c):
         w.one_speaker([(2, w.t0, FOREVER)])    # heirs reset what n2 has given up
         connections_end(w.held, "n2", w.t0, moved + 0.3 * SLOW)
         connections_end(hold.stop().records(), "n2", w.t0, moved + 0.3 * SLOW)
+        same(own_connections(c[2]), len(own), "n2's own connections to the VIP")
+        for p in own:
+            p.kill()
         # Nothing is left there of the same clients' connections: they can come back by the same ports.
         comes_back(c, lambda: c[2].signal_nginx(signal.SIGCONT))
 
