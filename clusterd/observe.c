@@ -727,13 +727,13 @@ int observe_open(struct turn *t)
 	if (!err)
 		err = notify_new(&o->notify, t->event, &t->conf, t->self);
 	if (!err)
-		err = open_sorry(t);
-	if (!err)
 		err = peercheck_open(&o->peer, t);
-	if (err) {
+	if (err)
 		log_msg(LOG_ERR, "start", "monitors and checks: %s", strerror(-err));
+	else
+		err = open_sorry(t);
+	if (err)
 		return err;
-	}
 	notify_set(o->notify, t->conf.notify);
 	set_monitors(t);
 	set_checks(t, now_ms());

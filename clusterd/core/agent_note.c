@@ -104,7 +104,7 @@ static void note_moves(struct agent *a, const struct repl_note *n)
 		agent_event(a, LOG_WARNING, "TAKE_OVER", of, "%s takes %u buckets of %s",
 			    n->by ? agent_name(a, n->by) : "nobody", n->n, agent_name(a, n->node));
 	else if (n->type == NOTE_PLAN)
-		agent_event(a, LOG_INFO, "PLAN", of, "%u buckets are going to move, says %s", n->n,
+		agent_event(a, n->n ? LOG_INFO : LOG_DEBUG, "PLAN", of, "%u buckets are going to move, says %s", n->n,
 			    agent_name(a, n->by));
 	else if (n->type == NOTE_SHARE_BACK)
 		agent_event(a, LOG_NOTICE, "FAIL_BACK_OK", of, "%s has its share again, %u buckets",
