@@ -30,7 +30,7 @@ static void memory_1_factors(const struct clusterd_policy_in *in, uint32_t *fact
 		uint32_t idle = node->cpu_idle < 1000 ? node->cpu_idle : 1000;
 		uint64_t more;
 
-		if (!node->known || memory_suffers(node))
+		if (!memory_known(node) || memory_suffers(node))
 			continue;
 		more = (node->mem_free_kb - min + p / 2) / p;
 		w[i] = (more ? more : 1) * (9000 + idle);	/* in 1/10000 */

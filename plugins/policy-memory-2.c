@@ -26,7 +26,7 @@ static void memory_2_factors(const struct clusterd_policy_in *in, uint32_t *fact
 	for (uint32_t i = 0; i < in->n && i < MEMORY_NODES_MAX; i++) {
 		const struct clusterd_policy_node *node = &in->node[i];
 
-		if (!node->known || memory_suffers(node))
+		if (!memory_known(node) || memory_suffers(node))
 			continue;
 		w[i] = k + (node->mem_free_kb - min) * (uint64_t)1000 / p;
 		if (!w[i])

@@ -502,6 +502,33 @@ static uint32_t odd_value(uint32_t max)
 	return max == UINT32_MAX ? rnd() : rnd() % (max + 1);
 }
 
+/* Its load is known, its memory is not: neither without work, nor with all of it. */
+static void test_memory_not_told(void **state)
+{
+	struct clusterd_policy_node n[3] = {
+		{ .id = 1, .base = 100, .factor = 1000, .known = 1, .cpu_idle = 500, .mem_free_kb = 100000 },
+		{ .id = 2, .base = 100, .factor = 1000, .known = 1, .cpu_idle = 500, .mem_free_kb = 200000 },
+		{ .id = 3, .base = 100, .factor = 1000, .known = 1, .cpu_idle = 500 },
+	};
+	struct clusterd_policy_in in = { .size = sizeof(in), .n = 3, .node = n, .process_memory_kb = 10000,
+					 .connections_per_minute = 20 };
+	uint32_t f[3];
+
+	(void)state;
+	for (unsigned int p = 2; p < 4; p++) {
+		n[0].swapping = n[1].swapping = 0;
+		all[p]->policy->factors(&in, f);
+		assert_int_equal(f[1], 1000);
+		assert_in_range(f[0], 50, 999);
+		assert_int_equal(f[2], f[0]);
+		n[0].swapping = n[1].swapping = 1;
+		all[p]->policy->factors(&in, f);
+		assert_int_equal(f[0], 0);
+		assert_int_equal(f[1], 0);
+		assert_int_equal(f[2], 1000);
+	}
+}
+
 static void test_any(void **state)
 {
 	for (unsigned int round = 0; round < 20000; round++) {
@@ -569,6 +596,7 @@ int main(void)
 		cmocka_unit_test(test_wlc_steps),
 		cmocka_unit_test(test_memory_1),
 		cmocka_unit_test(test_memory_2),
+		cmocka_unit_test(test_memory_not_told),
 		cmocka_unit_test(test_any),
 	};
 
