@@ -55,14 +55,15 @@ def test_observe_monitor_silent(c):
     conf = {"monitor own": {"type": "exec", "path": path, "interval": "100ms"}}
     with configured(c, conf, [node]):
         wait(lambda: (told(c)["load"] or 0) > 0.6, 10, "the load to be known")
-        wait(lambda: (told(c, number=1)["load"] or 0) > 0.6, 10, "n1 to have heard of it")
+        # Within a tenth of it: what is told is what is news.
+        wait(lambda: (told(c, number=1)["load"] or 0) > 0.55, 10, "n1 to have heard of it")
         sick(node, name="blind")
         try:
             wait(lambda: monitors(c)["own"]["age_ms"] > 600, 10, "the monitor to be out of date")
             for _ in range(30):
                 expect(told(c)["load"] > 0.6, f"a node without eyes says its load is {told(c)['load']}")
                 time.sleep(0.1)
-            expect(told(c, number=1)["load"] > 0.6, "n1 takes it for idle")
+            expect(told(c, number=1)["load"] > 0.55, "n1 takes it for idle")
             same(node.stop_clusterd(), 0, "exit status")
             node.start_clusterd()
             c.settle()
