@@ -15,6 +15,7 @@
 #include "io/group.h"
 #include "observe.h"
 #include "turn.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "ways.h"
 
@@ -77,14 +78,6 @@ struct turn {
 	int64_t leave_at, stop_at;
 	int exit_status;
 };
-
-static inline int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* Into the log, the list of events, and to the notify hook. */
 void turn_event(struct turn *t, const struct agent_event *e);

@@ -32,7 +32,7 @@ T_hello      := wire/hello util/buf
 T_key        := io/key
 T_sched      := core/sched
 T_health     := core/health
-T_reach      := io/reach_segment util/addr
+T_reach      := io/reach_segment util/addr util/buf
 T_sorry      := io/sorry util/addr
 $(B)/tests/sorry_test: LDFLAGS += -Wl,--wrap=getsockopt
 T_flowtab    := core/flowtab util/jhash util/addr

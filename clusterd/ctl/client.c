@@ -8,8 +8,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "util/clock.h"
 
 static void explain(char why[CLIENT_WHY_SIZE], const char *path, int err)
 {
@@ -63,14 +64,6 @@ void client_close(struct client_conn *c)
 		close(c->fd);
 	c->fd = -1;
 	proto_in_free(&c->in);
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 static int wait_for(int fd, short events, int64_t deadline_ms)

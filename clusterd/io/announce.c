@@ -16,6 +16,7 @@
 
 #include <linux/if_packet.h>
 
+#include "util/csum.h"
 #include "util/log.h"
 
 #define VIPS_ALL  (SERVICES_MAX * VIPS_MAX)
@@ -102,20 +103,6 @@ unsigned int announce_arp(uint8_t frame[64], const uint8_t mac[6], const struct 
 	return ETH_HLEN + 28;
 }
 
-/* RFC 1071, over the IPv6 pseudo header (RFC 8200 section 8.1) and 'size' bytes at 'icmp'. */
-static uint16_t icmp6_sum(const uint8_t *ip6, const uint8_t *icmp, unsigned int size)
-{
-	uint32_t sum = size + IPPROTO_ICMPV6;
-
-	for (unsigned int i = 8; i < 40; i += 2)
-		sum += (uint32_t)ip6[i] << 8 | ip6[i + 1];
-	for (unsigned int i = 0; i < size; i += 2)
-		sum += (uint32_t)icmp[i] << 8 | icmp[i + 1];
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
 unsigned int announce_na(uint8_t frame[128], const uint8_t mac[6], const struct addr *vip)
 {
 	static const uint8_t group_mac[6] = { 0x33, 0x33, 0, 0, 0, 1 };
@@ -137,7 +124,8 @@ unsigned int announce_na(uint8_t frame[128], const uint8_t mac[6], const struct 
 	na[24] = ND_OPT_TARGET_LINKADDR;
 	na[25] = 1;		/* times 8 bytes */
 	memcpy(na + 26, mac, 6);
-	put16(na + 2, icmp6_sum(ip, na, size));
+	/* Over the pseudo header (RFC 8200 section 8.1), too: addresses, size and protocol. */
+	csum_put(na + 2, csum_add(csum_add(size + IPPROTO_ICMPV6, ip + 8, 32), na, size));
 	return ETH_HLEN + 40 + size;
 }
 

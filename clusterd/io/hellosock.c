@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "io/sockaddr.h"
+#include "util/csum.h"
 
 #define TOS_CS6     0xc0	/* network control, RFC 4594 */
 #define PRIORITY    6		/* TC_PRIO_INTERACTIVE: the highest that needs no capability */
@@ -294,23 +295,6 @@ static void transmit(struct hellosock *s, int fd, const struct addr *to, uint16_
 	s->c.send_errors++;
 }
 
-/* RFC 1071, over bytes; 'sum' goes on from an earlier piece of even length. */
-static uint32_t sum16(uint32_t sum, const void *data, size_t size)
-{
-	const uint8_t *p = data;
-
-	for (size_t i = 0; i < size; i++)
-		sum += i % 2 ? p[i] : (uint32_t)p[i] << 8;
-	return sum;
-}
-
-static uint16_t fold(uint32_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
 /* Writes an echo request (RFC 792, RFC 4443) with 'h' as payload and no checksum; its size. */
 static size_t put_echo(const struct hellosock *s, const struct hello *h, uint8_t *p, size_t room)
 {
@@ -325,10 +309,7 @@ static size_t put_echo(const struct hellosock *s, const struct hello *h, uint8_t
 
 static void put_checksum(uint8_t *p, uint32_t pseudo, size_t size)
 {
-	uint16_t sum = fold(sum16(pseudo, p, size));
-
-	p[2] = (uint8_t)(sum >> 8);
-	p[3] = (uint8_t)sum;
+	csum_put(p + 2, csum_add(pseudo, p, size));
 }
 
 void hellosock_probe(struct hellosock *s, uint64_t seq)
@@ -377,7 +358,7 @@ static void reflect6(struct hellosock *s, const struct hello *h)
 	ip.ip6_hlim = 64;
 	memcpy(&ip.ip6_src, s->p.node[h->to - 1].b, 16);
 	memcpy(&ip.ip6_dst, s->p.witness.b, 16);
-	pseudo = sum16(sum16(0, &ip.ip6_src, 16), &ip.ip6_dst, 16) + (uint32_t)size + IPPROTO_ICMPV6;
+	pseudo = csum_add(csum_add(0, &ip.ip6_src, 16), &ip.ip6_dst, 16) + (uint32_t)size + IPPROTO_ICMPV6;
 	put_checksum(buf + sizeof(ip), pseudo, size);
 	memcpy(buf, &ip, sizeof(ip));
 	transmit(s, s->spoof, &s->p.witness, 0, buf, sizeof(ip) + size);

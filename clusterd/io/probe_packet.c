@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "util/buf.h"
+#include "util/csum.h"
 
 #define ETHER     14
 #define IP4       20
@@ -22,22 +23,6 @@
 #define DONT_FRAG 0x4000
 
 /* ---- frames ---- */
-
-/* RFC 1071, of an even or odd number of bytes. */
-static uint32_t sum16(uint32_t sum, const uint8_t *p, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		sum += i & 1 ? p[i] : (uint32_t)p[i] << 8;
-	return sum;
-}
-
-static void put_sum(uint8_t *at, uint32_t sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = ~(sum + (sum >> 16)) & 0xffff;
-	at[0] = (uint8_t)(sum >> 8);
-	at[1] = (uint8_t)sum;
-}
 
 size_t probe_packet_build(uint8_t out[PROBE_PACKET_MAX], const uint8_t dst[6], const uint8_t src[6],
 			  const struct addr *from, const struct addr *to, const uint8_t *payload,
@@ -69,15 +54,15 @@ size_t probe_packet_build(uint8_t out[PROBE_PACKET_MAX], const uint8_t dst[6], c
 	buf_put(&w, from->b, addr_size(from));
 	buf_put(&w, to->b, addr_size(to));
 	if (v4)
-		put_sum(out + ETHER + 10, sum16(0, out + ETHER, IP4));
+		csum_put(out + ETHER + 10, csum_add(0, out + ETHER, IP4));
 	buf_put16(&w, PROBE_PACKET_PORT);
 	buf_put16(&w, PROBE_PACKET_PORT);
 	buf_put16(&w, length);
 	buf_put16(&w, 0);
 	buf_put(&w, payload, size);
 	assert(!w.err);
-	put_sum(udp + 6, sum16(sum16(sum16(IPPROTO_UDP + (uint32_t)length, from->b, addr_size(from)),
-				     to->b, addr_size(to)), udp, length));
+	csum_put(udp + 6, csum_add(csum_add(csum_add(IPPROTO_UDP + (uint32_t)length, from->b, addr_size(from)),
+					    to->b, addr_size(to)), udp, length));
 	if (!udp[6] && !udp[7])
 		udp[6] = udp[7] = 0xff;		/* RFC 768: 0 would be "none" */
 	return w.pos;

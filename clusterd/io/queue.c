@@ -17,7 +17,6 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <libmnl/libmnl.h>
@@ -26,6 +25,7 @@
 #include <linux/netfilter/nfnetlink_queue.h>
 
 #include "io/queue_decide.h"
+#include "util/clock.h"
 
 #define COPY_BYTES   128u	/* IPv6, an extension header, TCP without options */
 #define MAX_PACKETS  4096u
@@ -76,14 +76,6 @@ struct queue {
 	uint64_t decided[SERVICES_MAX], dropped[SERVICES_MAX];
 	_Atomic uint64_t not_learnt;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static void wake(int fd)
 {

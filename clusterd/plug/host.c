@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "plug/child.h"
+#include "util/clock.h"
 
 #define WATCHES_MAX 64
 #define RETRY_MS 10000
@@ -71,11 +72,6 @@ static int64_t clock_ns(clockid_t clock)
 
 	clock_gettime(clock, &ts);
 	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
-
-static int64_t now_ms(void)
-{
-	return clock_ns(CLOCK_MONOTONIC) / 1000000;
 }
 
 /* ---- around every callback ---- */
