@@ -9,19 +9,12 @@
 
 struct whose { const struct turn *turn; unsigned int service; };
 
-static bool down_here(const struct turn *t, unsigned int service)
-{
-	const struct repl_node *n = repl_get_node(agent_repl(t->agent), t->self);
-
-	return n->health[service] == FITNESS_DOWN || n->seen_down[service] != NOBODY;
-}
-
 /* While no node is fit, or the layouts are mixed, all stay where they are. */
 static bool gives_up(const struct turn *t, unsigned int service)
 {
 	const struct repl *r = agent_repl(t->agent);
 
-	return down_here(t, service) && !repl_sorry(r, service) && !repl_old_layout(r);
+	return repl_down(r, service, t->self) && !repl_sorry(r, service) && !repl_old_layout(r);
 }
 
 /* The node's own connections to the VIP, over lo, are its own business. */

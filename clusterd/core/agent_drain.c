@@ -58,7 +58,7 @@ bool agent_count_wanted(struct agent *a, unsigned int service, uint8_t *wanted, 
 	a->counted_switch[service] = repl_switched(a->repl);
 	if (repl_old_layout(a->repl))
 		return layout_count_wanted(a, service, wanted) != 0;
-	bool down = fitness_down(a, service, a->p.self), idle = load_wants_idle(a, service, now);
+	bool down = repl_down(a->repl, service, a->p.self), idle = load_wants_idle(a, service, now);
 
 	for (uint32_t b = 0; b < buckets; b++) {
 		if (!worth_counting(a, repl_get_bucket(a->repl, service, b), down, idle))
@@ -89,8 +89,8 @@ static void send_drained(struct agent *a, unsigned int service, uint64_t epoch, 
 static bool hopeless(const struct agent *a, unsigned int service, const struct repl_bucket *k)
 {
 	return draining_here(a, k) &&
-	       (fitness_down(a, service, a->p.self) ||
-		(fitness_down(a, service, k->owner) && !repl_fit(a->repl, service, a->p.self)));
+	       (repl_down(a->repl, service, a->p.self) ||
+		(repl_down(a->repl, service, k->owner) && !repl_fit(a->repl, service, a->p.self)));
 }
 
 void drain_tick(struct agent *a, int64_t now)

@@ -48,15 +48,6 @@ static void tick_own(struct agent *a, unsigned int service, int64_t now)
 		send_health(a, service, a->p.self, h);
 }
 
-/* Who else could take what that node has?  If nobody, the group does not listen to us. */
-static bool others_fit(const struct agent *a, unsigned int service, unsigned int node)
-{
-	for (unsigned int i = 1; i <= a->p.repl.n_nodes; i++)
-		if (i != node && repl_node_weight(a->repl, i) && repl_fit(a->repl, service, i))
-			return true;
-	return false;
-}
-
 static void tick_peer(struct agent *a, unsigned int service, unsigned int left, int64_t now)
 {
 	struct peer_seen *p = &a->peer[service];
@@ -65,7 +56,8 @@ static void tick_peer(struct agent *a, unsigned int service, unsigned int left, 
 		return;
 	bool said = repl_get_node(a->repl, left)->seen_down[service] == a->p.self;
 
-	if (said == p->unreachable || (p->unreachable && !others_fit(a, service, left)) ||
+	/* If nobody else could take what it has, the group does not listen to us. */
+	if (said == p->unreachable || (p->unreachable && !repl_another_fit(a->repl, service, left)) ||
 	    !agent_due(&p->sent, 1 + (uint64_t)p->unreachable, now))
 		return;
 	send_health(a, service, left, p->unreachable ? FITNESS_DOWN : FITNESS_UP);
@@ -85,13 +77,6 @@ void fitness_tick(struct agent *a, int64_t now)
 		tick_own(a, s, now);
 		tick_peer(a, s, left, now);
 	}
-}
-
-bool fitness_down(const struct agent *a, unsigned int service, unsigned int node)
-{
-	const struct repl_node *n = repl_get_node(a->repl, node);
-
-	return n->health[service] == FITNESS_DOWN || n->seen_down[service] != NOBODY;
 }
 
 /* ---- events ---- */
@@ -142,16 +127,9 @@ void fitness_note(struct agent *a, const struct repl_note *n)
 
 /* ---- the ring ---- */
 
-static unsigned int next_in(uint64_t mask, unsigned int id)
-{
-	uint64_t above = id < NODES_MAX ? mask & ~(node_bit(id + 1) - 1) : 0;
-
-	return mask_lowest(above ? above : mask);
-}
-
 static bool neighbours_in(uint64_t mask, unsigned int x, unsigned int y)
 {
-	return mask_has(mask, x) && mask_has(mask, y) && (next_in(mask, x) == y || next_in(mask, y) == x);
+	return mask_has(mask, x) && mask_has(mask, y) && (mask_next(mask, x) == y || mask_next(mask, y) == x);
 }
 
 void fitness_ring(struct agent *a, bool loaded)
@@ -162,7 +140,7 @@ void fitness_ring(struct agent *a, bool loaded)
 		return;
 	a->ring = is;
 	for (uint64_t x = is; x && !loaded; x &= x - 1) {
-		unsigned int id = mask_lowest(x), right = next_in(is, id);
+		unsigned int id = mask_lowest(x), right = mask_next(is, id);
 
 		/* Of two, each is the other's right one: that is one pair. */
 		if (right == id || neighbours_in(was, id, right) || (mask_count(is) == 2 && right < id))

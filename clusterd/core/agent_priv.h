@@ -179,8 +179,6 @@ void fitness_tick(struct agent *a, int64_t now);
 void fitness_note(struct agent *a, const struct repl_note *n);
 /* After the state has changed: 'loaded' as a whole. */
 void fitness_ring(struct agent *a, bool loaded);
-/* The service does not serve there: there are no connections worth waiting for. */
-bool fitness_down(const struct agent *a, unsigned int service, unsigned int node);
 
 /* agent_drain.c */
 /* Gives up what is leaving this node, where waiting for its connections helps nobody. */

@@ -195,6 +195,10 @@ uint16_t repl_serve_weight(const struct repl *r, unsigned int service, unsigned 
 uint16_t repl_node_weight(const struct repl *r, unsigned int id);
 /* Fit to serve: by its own checks, and its neighbour's.  Admitted or not. */
 bool repl_fit(const struct repl *r, unsigned int service, unsigned int id);
+/* Does not serve at all, or its neighbour cannot reach it: no connections there are worth waiting for. */
+bool repl_down(const struct repl *r, unsigned int service, unsigned int id);
+/* A node besides 'but' may get work and is fit for it. */
+bool repl_another_fit(const struct repl *r, unsigned int service, unsigned int but);
 /*
  * No node that may get work is fit for the service.  If none may get any (all are drained), no
  * admitted one; false if none is admitted.

@@ -23,6 +23,13 @@ static inline unsigned int mask_count(uint64_t mask) { return (unsigned int)__bu
 /* Lowest id in 'mask', or NOBODY. */
 static inline unsigned int mask_lowest(uint64_t mask)
 { return mask ? (unsigned int)__builtin_ctzll(mask) + 1 : NOBODY; }
+/* The next one above 'id' in 'mask', around the end: 'id' itself if there is no other, NOBODY. */
+static inline unsigned int mask_next(uint64_t mask, unsigned int id)
+{
+	uint64_t above = id < NODES_MAX ? mask & ~(node_bit(id + 1) - 1) : 0;
+
+	return mask_lowest(above ? above : mask);
+}
 
 /*
  * What this node's kernel does with one bucket (DESIGN "data plane").  X(NAME, text)

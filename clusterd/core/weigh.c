@@ -26,8 +26,14 @@ bool repl_fit(const struct repl *r, unsigned int service, unsigned int id)
 	return n->health[service] == FITNESS_UP && n->seen_down[service] == NOBODY;
 }
 
-/* A node besides 'but' that may get work and is fit for it. */
-static bool another_fit(const struct repl *r, unsigned int service, unsigned int but)
+bool repl_down(const struct repl *r, unsigned int service, unsigned int id)
+{
+	const struct repl_node *n = &r->node[id];
+
+	return n->health[service] == FITNESS_DOWN || n->seen_down[service] != NOBODY;
+}
+
+bool repl_another_fit(const struct repl *r, unsigned int service, unsigned int but)
 {
 	for (unsigned int i = 1; i <= r->p.n_nodes; i++)
 		if (i != but && repl_own_weight(&r->node[i]) && repl_fit(r, service, i))
@@ -44,7 +50,7 @@ bool repl_sorry(const struct repl *r, unsigned int service)
 		fit |= r->node[i].state == NODE_ONLINE && repl_fit(r, service, i);
 	}
 	if (any)
-		return !another_fit(r, service, NOBODY);
+		return !repl_another_fit(r, service, NOBODY);
 	return repl_online(r) && !fit;
 }
 
@@ -136,21 +142,14 @@ uint64_t repl_weight_mask(const struct weights *w, unsigned int n_nodes)
 void repl_ring(const struct repl *r, unsigned int id, unsigned int *left, unsigned int *right)
 {
 	uint64_t others = repl_online(r) & ~node_bit(id), below = others & (node_bit(id) - 1);
-	uint64_t above = others & ~below;
 
-	*right = mask_lowest(above ? above : below);
+	*right = mask_next(others, id);
 	if (!below)
-		below = above;
+		below = others;
 	*left = below ? 64 - (unsigned int)__builtin_clzll(below) : NOBODY;
 }
 
 /* ---- what a plan would do ---- */
-
-static bool serves(const struct repl *r, unsigned int s, unsigned int id)
-{
-	return repl_fit(r, s, id) ||
-	       (r->node[id].health[s] == FITNESS_WORKS && r->node[id].seen_down[s] == NOBODY);
-}
 
 /*
  * Who gets the bucket back, whatever the shares say, or NOBODY: a crashed node that is back in time
@@ -164,7 +163,7 @@ static unsigned int restore_to(const struct repl *r, unsigned int s, const struc
 		return k->other;
 	if (k->phase == PHASE_DRAIN && !w->w[k->owner] &&
 	    ((!repl_fit(r, s, k->owner) && repl_fit(r, s, k->other)) ||
-	     (!serves(r, s, k->owner) && serves(r, s, k->other))))
+	     (repl_down(r, s, k->owner) && !repl_down(r, s, k->other))))
 		return k->other;
 	return NOBODY;
 }
@@ -338,7 +337,7 @@ static int apply_peer_health(struct repl *r, const struct msg *m, struct repl_fx
 	if (m->u.health.health == FITNESS_UP) {
 		fx->changed = n->seen_down[s] != NOBODY;
 		n->seen_down[s] = NOBODY;
-	} else if (!n->seen_down[s] && another_fit(r, s, id)) {
+	} else if (!n->seen_down[s] && repl_another_fit(r, s, id)) {
 		fx->changed = true;
 		n->seen_down[s] = m->from;
 	}
@@ -389,7 +388,7 @@ bool repl_verdict_stands(const struct repl *r, unsigned int service, unsigned in
 
 	repl_ring(r, id, &left, &right);
 	return r->node[id].state == NODE_ONLINE && r->node[id].seen_down[service] == right &&
-	       another_fit(r, service, id);
+	       repl_another_fit(r, service, id);
 }
 
 void repl_health_step(struct repl *r, struct repl_fx *fx)

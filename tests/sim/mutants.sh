@@ -224,7 +224,7 @@ unit_mutant "nobody says which buckets are idle" agent_load.c \
 unit_mutant "the next coordinator begins at once" agent_load.c \
 	'/^void load_reweighed/,/^}/s/a->next_reweigh\[n->n\] = .*//' agent_weigh
 unit_mutant "the last fit node is accused" weigh.c \
-	's/ && another_fit\(r, s, id\)\)/)/' weigh
+	's/ && repl_another_fit\(r, s, id\)\)/)/' weigh
 unit_mutant "a load is told more often than once a second" report.c \
 	's/now - r->told_at < REPORT_MIN_MS \|\|/false ||/' report
 
