@@ -39,6 +39,7 @@ struct flowpath {
 	bool least_conn;
 	uint32_t conns[SERVICES_MAX][NODES_MAX + 1];
 	int64_t load_at;
+	int64_t counted_at;		/* when conns[][self] were counted; 0: not, or it failed */
 	struct flow teach[TEACH_MAX];
 	unsigned int n_teach;
 
@@ -154,30 +155,45 @@ static void set_table(struct turn *t)
 
 /* ---- loads ---- */
 
-int flowpath_connections(struct turn *t, uint32_t conns[SERVICES_MAX])
+/* Into conns[][self]; all 0 after an error. */
+static int count_own(struct turn *t, int64_t now)
 {
+	struct flowpath *f = t->flowpath;
 	struct flows_service s[SERVICES_MAX];
+	uint32_t conns[SERVICES_MAX] = { 0 };
+	int err;
 
 	for (unsigned int i = 0; i < t->conf.n_services; i++)
 		s[i] = flows_service(t, i, NULL);
-	return flows_load(t->flows, s, t->conf.n_services, conns);
+	err = flows_load(t->flows, s, t->conf.n_services, conns);
+	for (unsigned int i = 0; i < t->conf.n_services; i++)
+		f->conns[i][t->self] = err ? 0 : conns[i];
+	f->counted_at = err ? 0 : now;
+	return err;
+}
+
+int flowpath_connections(struct turn *t, uint32_t conns[SERVICES_MAX], int64_t now)
+{
+	struct flowpath *f = t->flowpath;
+	int err = f->counted_at && now - f->counted_at < LOAD_MS ? 0 : count_own(t, now);
+
+	for (unsigned int i = 0; i < t->conf.n_services && !err; i++)
+		conns[i] = f->conns[i][t->self];
+	return err;
 }
 
 static void tell_load(struct turn *t, int64_t now)
 {
 	struct flowpath *f = t->flowpath;
 	struct flow_msg m = { .kind = FLOW_LOAD };
-	uint32_t conns[SERVICES_MAX] = { 0 };
 	int64_t took;
 
-	if (flowpath_connections(t, conns))
-		memset(conns, 0, sizeof(conns));
+	count_own(t, now);
 	took = now_ms() - now;
 	f->load_at = now + (took * LOAD_SHARE > LOAD_MS ? took * LOAD_SHARE : LOAD_MS);
 	m.u.load.n = t->conf.n_services;
-	memcpy(m.u.load.conns, conns, sizeof(conns));
 	for (unsigned int i = 0; i < t->conf.n_services; i++)
-		f->conns[i][t->self] = conns[i];
+		m.u.load.conns[i] = f->conns[i][t->self];
 	for (uint64_t left = others(t); left; left &= left - 1) {
 		m.to = (uint8_t)mask_lowest(left);
 		flowsock_send(f->sock, &m);

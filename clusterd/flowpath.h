@@ -40,8 +40,11 @@ void flowpath_installed(struct turn *t, int64_t now);
 void flowpath_tick(struct turn *t, int64_t now);
 int64_t flowpath_deadline(const struct turn *t);
 
-/* Live connections of each service at this node: one dump of conntrack.  0 or -errno. */
-int flowpath_connections(struct turn *t, uint32_t conns[SERVICES_MAX]);
+/*
+ * Live connections of each service at this node, of a second ago at most: one dump of conntrack, or
+ * what a scheduler has had counted.  0, or -errno with 'conns' as they were.
+ */
+int flowpath_connections(struct turn *t, uint32_t conns[SERVICES_MAX], int64_t now);
 
 /* For ctl_ctx. */
 int flowpath_queue_stats(struct turn *t, unsigned int service, struct ctl_queue *out);

@@ -228,13 +228,18 @@ static void close_monitor(struct observe *o, struct monitor *m)
 	free(m);
 }
 
-/* The same section, wherever it stands in the file. */
+/* So that a section is the same wherever it stands in the file. */
+static void take_lines(struct conf_option *to, const struct conf_option *from)
+{
+	for (unsigned int i = 0; i < CONF_OPTIONS_MAX; i++)
+		to[i].line = from[i].line;
+}
+
 static bool same_monitor(const struct conf_monitor *a, const struct conf_monitor *b)
 {
 	struct conf_monitor x = *a;
 
-	for (unsigned int i = 0; i < x.n_options && i < b->n_options; i++)
-		x.option[i].line = b->option[i].line;
+	take_lines(x.option, b->option);
 	return !memcmp(&x, b, sizeof(x));
 }
 
@@ -343,7 +348,7 @@ static void count_connections(struct turn *t, int64_t now)
 
 	if (!late(now, o->conns_at))
 		return;
-	o->conns_known = !flowpath_connections(t, o->sample.conns);
+	o->conns_known = !flowpath_connections(t, o->sample.conns, now);
 	took = now_ms() - now;
 	o->conns_at = now + (o->conns_matter ? CONNS_MS : CONNS_IDLE_MS);
 	if (o->conns_at < now + took * CONNS_SHARE)
@@ -588,13 +593,11 @@ static struct check *open_check(struct turn *t, const struct conf_check *c)
 	return NULL;
 }
 
-/* The same section, wherever it stands in the file. */
 static bool unchanged(const struct conf_check *a, const struct conf_check *b)
 {
 	struct conf_check x = *a;
 
-	for (unsigned int i = 0; i < x.n_options && i < b->n_options; i++)
-		x.option[i].line = b->option[i].line;
+	take_lines(x.option, b->option);
 	return !memcmp(&x, b, sizeof(x));
 }
 

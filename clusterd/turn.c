@@ -74,17 +74,12 @@ static void op_lease(void *arg, const struct lease_cmd *cmd)
 		give_up(t, "the heartbeat does not take commands any more");
 }
 
-static const char *event_node(const struct turn *t, unsigned int id)
-{
-	return id ? t->conf.node[id - 1].name : NULL;
-}
-
 void turn_event(struct turn *t, const struct agent_event *e)
 {
 	struct log_event l = {
-		.name = e->name, .node = event_node(t, e->node), .by = event_node(t, e->by),
-		.service = e->service >= 0 ? t->conf.service[e->service].name : NULL,
-		.buckets = e->buckets,
+		.name = e->name, .node = conf_node_name(&t->conf, e->node),
+		.by = conf_node_name(&t->conf, e->by),
+		.service = conf_service_name(&t->conf, e->service), .buckets = e->buckets,
 	};
 	struct timespec ts;
 

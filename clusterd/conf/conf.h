@@ -186,6 +186,10 @@ void conf_corosync(const struct conf *c, FILE *out);
  */
 void conf_keys(FILE *out);
 
+/* "" for NOBODY, for -1, and for whom the configuration does not know. */
+const char *conf_node_name(const struct conf *c, unsigned int id);
+const char *conf_service_name(const struct conf *c, int service);
+
 /* Node id by name, or NOBODY.  Service index by name, or -1. */
 unsigned int conf_node_by_name(const struct conf *c, const char *name);
 int conf_service_by_name(const struct conf *c, const char *name);

@@ -329,6 +329,16 @@ void conf_layout(const struct conf *c, struct layout *out)
 		out->hash[i] = (uint8_t)c->service[i].hash;
 }
 
+const char *conf_node_name(const struct conf *c, unsigned int id)
+{
+	return id == NOBODY || id > c->n_nodes ? "" : c->node[id - 1].name;
+}
+
+const char *conf_service_name(const struct conf *c, int service)
+{
+	return service < 0 || (unsigned int)service >= c->n_services ? "" : c->service[service].name;
+}
+
 unsigned int conf_node_by_name(const struct conf *c, const char *name)
 {
 	for (unsigned int i = 0; i < c->n_nodes; i++)

@@ -65,17 +65,6 @@ static json_t *event_json(const struct event *ev)
 			 "buckets", (json_int_t)ev->buckets);
 }
 
-/* "" for NOBODY, and for whom the configuration does not know. */
-static const char *node_name(const struct conf *c, unsigned int node)
-{
-	return node == NOBODY || node > c->n_nodes ? "" : c->node[node - 1].name;
-}
-
-static const char *service_name(const struct conf *c, int service)
-{
-	return service < 0 || (unsigned int)service >= c->n_services ? "" : c->service[service].name;
-}
-
 void events_add(struct events *e, const struct conf *c, int64_t realtime_ms,
 		const struct agent_event *event)
 {
@@ -88,9 +77,9 @@ void events_add(struct events *e, const struct conf *c, int64_t realtime_ms,
 	ev->buckets = event->buckets;
 	copy_clean(ev->name, sizeof(ev->name), event->name);
 	copy_clean(ev->text, sizeof(ev->text), event->text);
-	copy_clean(ev->node, sizeof(ev->node), node_name(c, event->node));
-	copy_clean(ev->by, sizeof(ev->by), node_name(c, event->by));
-	copy_clean(ev->service, sizeof(ev->service), service_name(c, event->service));
+	copy_clean(ev->node, sizeof(ev->node), conf_node_name(c, event->node));
+	copy_clean(ev->by, sizeof(ev->by), conf_node_name(c, event->by));
+	copy_clean(ev->service, sizeof(ev->service), conf_service_name(c, event->service));
 	if (!e->follow)
 		return;
 	json = event_json(ev);

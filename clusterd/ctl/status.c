@@ -23,9 +23,9 @@ double status_local_load(void *arg)
 
 json_t *status_name(const struct ctl_ctx *x, unsigned int node)
 {
-	if (node == NOBODY || node > x->conf->n_nodes)
-		return json_null();
-	return json_string(x->conf->node[node - 1].name);
+	const char *name = conf_node_name(x->conf, node);
+
+	return *name ? json_string(name) : json_null();
 }
 
 unsigned int status_owner(const struct ctl_ctx *x, unsigned int service, uint32_t bucket)

@@ -148,9 +148,10 @@ static void add(struct waiting *w, const char *fmt, ...)
 		w->used += ((size_t)len < room ? (size_t)len : room - 1) + 1;
 }
 
-static bool is_node(const struct conf *c, unsigned int node)
+static void add_name(struct waiting *w, const char *key, const char *name)
 {
-	return node != NOBODY && node <= c->n_nodes;
+	if (*name)
+		add(w, "%s=%s", key, name);
 }
 
 static void fill(struct waiting *w, const struct conf *c, unsigned int self,
@@ -165,14 +166,10 @@ static void fill(struct waiting *w, const struct conf *c, unsigned int self,
 	add(w, "CLUSTERD_PRIORITY=%d", e->priority & 7);
 	add(w, "CLUSTERD_TIME=%" PRId64, (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000);
 	add(w, "CLUSTERD_CLUSTER=%s", c->name);
-	if (is_node(c, self))
-		add(w, "CLUSTERD_LOCAL=%s", c->node[self - 1].name);
-	if (is_node(c, e->node))
-		add(w, "CLUSTERD_NODE=%s", c->node[e->node - 1].name);
-	if (is_node(c, e->by))
-		add(w, "CLUSTERD_BY=%s", c->node[e->by - 1].name);
-	if (e->service >= 0 && (unsigned int)e->service < c->n_services)
-		add(w, "CLUSTERD_SERVICE=%s", c->service[e->service].name);
+	add_name(w, "CLUSTERD_LOCAL", conf_node_name(c, self));
+	add_name(w, "CLUSTERD_NODE", conf_node_name(c, e->node));
+	add_name(w, "CLUSTERD_BY", conf_node_name(c, e->by));
+	add_name(w, "CLUSTERD_SERVICE", conf_service_name(c, e->service));
 	if (e->buckets)
 		add(w, "CLUSTERD_BUCKETS=%" PRIu32, e->buckets);
 }
